@@ -1,0 +1,37 @@
+# make demo: the whole line on the corpus that ships inside the package, in minutes.
+# make test: everything that CI checks. Both make the virtual environment if it is not there or stale.
+PYTHON ?= python3
+VENV   := .venv
+STAMP  := $(VENV)/.installed
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-fast lint bench clean
+
+demo: $(STAMP)
+	$(BIN)/tokka run recipes/demo.yaml --out runs/demo
+
+test: lint
+	$(BIN)/pytest
+
+test-fast: $(STAMP)
+	$(BIN)/pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/tokenize.py
+	$(BIN)/python benchmarks/train_cpu.py
+
+# torch comes first and pinned: a range would bring gigabytes that a CPU has no use for.
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokka needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,45 @@
+"""The ``evaluation`` and ``release`` sections."""
+
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from tokka.recipe.section import Section
+from tokka.recipe.sizes import Bytes
+
+
+class Task(Section):
+    """One task of lm-evaluation-harness."""
+
+    name: str = Field(description="Name of a task or group, as `lm_eval ls tasks` shows it.")
+    path: str | None = Field(None, description="Folder of your own task YAML files, relative to the recipe.")
+    shots: int | None = Field(None, ge=0, description="Examples in the prompt; default: the task's own.")
+    limit: PositiveInt | None = Field(None, description="Only the first so many items; for a quick look.")
+
+
+class Evaluation(Section):
+    """What every revision is measured on."""
+
+    heldout: float = Field(
+        0.001, ge=0, lt=1, description="Share of documents, chosen by content hash, that is never trained on."
+    )
+    heldout_bytes: Bytes = Field(
+        2**20, description="Of each source's held-out text, at most this many bytes are scored."
+    )
+    tasks: list[Task] = Field([], description="Benchmarks of lm-evaluation-harness.")
+    prompts: list[str] = Field([], description="Continued by every revision; shown in the report.")
+
+
+class Release(Section):
+    """What is published, and what the card says that no measurement can tell."""
+
+    repo: str = Field(
+        description="Where it is to live on the hub: organisation/name.", pattern=r"^[\w.-]+/[\w.-]+$"
+    )
+    title: str | None = Field(None, description="Name for people; default: the repository's name.")
+    license: str = Field("apache-2.0", description="Hub licence id.")
+    summary: str = Field("", description="First paragraph of the card.")
+    limitations: str = Field("", description="Added to the card's limitations.")
+    acknowledgements: str = ""
+    citation: str = Field("", description="BibTeX.")
+    metadata: dict[str, Any] = Field({}, description="More keys for the card's YAML header.")
