@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, field_validator, model_validator
 
 from tokka.recipe.section import Section
 from tokka.recipe.sizes import Bytes, Tokens
+from tokka.recipe.template import parse_template
 
 Format = Literal["auto", "jsonl", "parquet", "text", "megatron"]
 
@@ -49,7 +50,9 @@ class Source(Section):
     tokenizer: str | None = Field(
         None, description="Only for `megatron`: the tokenizer the ids were made with (folder or hub id)."
     )
-    max_bytes: Bytes = Field(10 * 2**20, description="A longer document is kept aside as monstrous.")
+    max_bytes: Bytes = Field(
+        10 * 2**20, le=2**30, description="A longer record or document is kept aside as monstrous."
+    )
     size: Tokens | None = Field(
         None, description="Tokens of one epoch, as declared; planning uses it until the tokens are counted."
     )
@@ -57,6 +60,13 @@ class Source(Section):
         None, ge=0, lt=1, description="Share of documents held out of this source; else `evaluation.heldout`."
     )
     notes: str = Field("", description="Shown in the data table of the model card.")
+
+    @field_validator("template")
+    @classmethod
+    def _template_is_well_formed(cls, templates: Texts | None) -> Texts | None:
+        for template in templates or []:
+            parse_template(template)
+        return templates
 
     @model_validator(mode="after")
     def _comes_from_one_place(self) -> Self:

@@ -1,0 +1,1 @@
+"""Reading sources: one file a format."""

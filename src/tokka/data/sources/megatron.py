@@ -1,0 +1,60 @@
+"""Megatron token files: documents of ids, decoded to text."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tokka.data.documents import EXCERPT_BYTES, Reason, Rejected, UnfitError
+from tokka.data.sources.files import InputFile
+from tokka.data.sources.record import Record
+from tokka.recipe.sources import Source
+from tokka.workspace.workers import Advance
+
+if TYPE_CHECKING:
+    from tokka.tokenizer.load import LoadedTokenizer
+
+
+def read_megatron(file: InputFile, source: Source, advance: Advance) -> Iterator[Record | Rejected]:
+    """Yield the documents of a ``.bin``/``.idx`` pair as text, without the end token that closes them.
+
+    A document with an id that the tokenizer lacks, or whose tokens are not whole UTF-8 characters, is kept
+    aside with its ids; a pair that cannot be opened is one record.
+    """
+    from tokka.data.indexed import IndexedDataset
+
+    tokenizer = _tokenizer(file.tokenizer or "")
+    try:
+        documents = IndexedDataset(file.path.with_suffix(""))
+    except (ValueError, OSError):
+        with file.path.open("rb") as raw:
+            yield Rejected(file.name, 1, Reason.DAMAGED_FILE, file.size, raw.read(EXCERPT_BYTES))
+        advance(file.size)
+        return
+    for index in range(len(documents)):
+        ids = documents.document(index)
+        try:
+            yield Record(index + 1, {source.text: _decode(ids, tokenizer)}, ids.tobytes())
+        except UnfitError as unfit:
+            yield Rejected(file.name, index + 1, unfit.reason, ids.nbytes, ids.tobytes()[:EXCERPT_BYTES])
+        advance(ids.nbytes)
+
+
+def _decode(ids: np.ndarray, tokenizer: "LoadedTokenizer") -> str:
+    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.size:
+        raise UnfitError(Reason.UNKNOWN_TOKEN)
+    if len(ids) and ids[-1] == tokenizer.eos_id:
+        ids = ids[:-1]
+    text = tokenizer.decode(ids.tolist())
+    # U+FFFD is what a decoder writes for bytes that are no character, unless the text had one to begin with.
+    if "\ufffd" in text and tokenizer.encode(text) != ids.tolist():
+        raise UnfitError(Reason.INVALID_UTF8)
+    return text
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(path: str) -> "LoadedTokenizer":
+    from tokka.tokenizer.load import load_tokenizer
+
+    return load_tokenizer(path)
