@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from tokka.recipe.section import Section
+from tokka.recipe.section import Count, Section
 from tokka.recipe.sizes import Bytes
 
 
@@ -14,7 +14,7 @@ class Task(Section):
     name: str = Field(description="Name of a task or group, as `lm_eval ls tasks` shows it.")
     path: str | None = Field(None, description="Folder of your own task YAML files, relative to the recipe.")
     shots: int | None = Field(None, ge=0, description="Examples in the prompt; default: the task's own.")
-    limit: PositiveInt | None = Field(None, description="Only the first so many items; for a quick look.")
+    limit: Count | None = Field(None, description="Only the first so many items; for a quick look.")
 
 
 class Evaluation(Section):
@@ -34,12 +34,13 @@ class Release(Section):
     """What is published, and what the card says that no measurement can tell."""
 
     repo: str = Field(
-        description="Where it is to live on the hub: organisation/name.", pattern=r"^[\w.-]+/[\w.-]+$"
+        pattern=r"^\w[\w.-]{0,95}/\w[\w.-]{0,95}$",
+        description="Where it is to live on the hub: organisation/name.",
     )
     title: str | None = Field(None, description="Name for people; default: the repository's name.")
     license: str = Field("apache-2.0", description="Hub licence id.")
     summary: str = Field("", description="First paragraph of the card.")
     limitations: str = Field("", description="Added to the card's limitations.")
-    acknowledgements: str = ""
+    acknowledgements: str = Field("", description="A section of the card.")
     citation: str = Field("", description="BibTeX.")
     metadata: dict[str, Any] = Field({}, description="More keys for the card's YAML header.")

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from tokka.recipe.evaluation import Evaluation, Release
 from tokka.recipe.model import Model
-from tokka.recipe.section import Section
+from tokka.recipe.section import NAME_RULE, Name, Section
 from tokka.recipe.sources import Share, Source
 from tokka.recipe.tokenizer import Tokenizer
 from tokka.recipe.training import Training
@@ -15,15 +15,17 @@ from tokka.recipe.training import Training
 class Recipe(Section):
     """Everything that a run needs to know, and all that decides its result."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
-    seed: int = Field(42, ge=0)
-    sources: dict[str, Source] = Field(min_length=1)
-    mixture: dict[str, Share] = Field(min_length=1)
-    tokenizer: Tokenizer
-    model: Model
-    training: Training
-    evaluation: Evaluation = Evaluation()
-    release: Release
+    name: Name = Field(description=f"Name of the run: {NAME_RULE}.")
+    seed: int = Field(
+        42, strict=True, ge=0, lt=2**63, description="Decides initial weights and the order of data."
+    )
+    sources: dict[Name, Source] = Field(min_length=1, description="Where documents come from, by name.")
+    mixture: dict[str, Share] = Field(min_length=1, description="How much of each source is trained on.")
+    tokenizer: Tokenizer = Field(description="Train a tokenizer, or load one.")
+    model: Model = Field(description="The shape of the network.")
+    training: Training = Field(description="Budget, batches, optimizer, schedule, checkpoints, layout.")
+    evaluation: Evaluation = Field(Evaluation(), description="What every revision is measured on.")
+    release: Release = Field(description="What is published, and what the card says.")
 
     @property
     def languages(self) -> list[str]:
@@ -51,6 +53,19 @@ class Recipe(Section):
             raise ValueError(
                 f"model.vocab_size {self.model.vocab_size} is smaller than tokenizer.train.vocab_size "
                 f"{trained.vocab_size}; make it at least as large, best a multiple of 128"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sample_weighs_languages(self) -> Self:
+        trained = self.tokenizer.train
+        if trained is None or trained.sample == "uniform":
+            return self
+        unknown = sorted(trained.sample.keys() - set(self.languages))
+        if unknown:
+            raise ValueError(
+                f"tokenizer.train.sample weighs {', '.join(unknown)}, which no source has; "
+                f"the languages are {', '.join(self.languages)}"
             )
         return self
 
@@ -88,4 +103,4 @@ class Recipe(Section):
 
 
 def _divisors(count: int) -> str:
-    return ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+    return ", ".join(str(d) for d in range(1, min(count, 1024) + 1) if count % d == 0)

@@ -15,7 +15,11 @@ def _as_list(written: object) -> object:
     return [written] if isinstance(written, str) else written
 
 
-Texts = Annotated[list[str], BeforeValidator(_as_list)]
+Texts = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    Field(min_length=1),
+    BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+]
 """One string or a list of strings."""
 
 
@@ -24,7 +28,7 @@ class HubDataset(Section):
 
     id: str = Field(description="Hub id (`HuggingFaceFW/fineweb-2`), or a local folder.")
     name: str | None = Field(None, description="Configuration of the data set, such as `fin_Latn`.")
-    split: str = "train"
+    split: str = Field("train", description="Which split of it.")
     revision: str | None = Field(
         None, description="Branch, tag or commit; state one for a repeatable corpus."
     )
@@ -38,9 +42,12 @@ class Source(Section):
         description="Files, folders or globs, relative to the recipe. `{stdlib}` is the running Python's "
         "standard library, `{demo}` the corpus that ships with tokka.",
     )
-    hub: HubDataset | None = None
+    hub: HubDataset | None = Field(None, description="A data set of the Hugging Face Hub instead of `path`.")
     format: Format = Field("auto", description="How to read the files; `auto` goes by their names.")
-    language: str = Field(description="Language code, or `code` / `math` where that says more: fi, en, code.")
+    language: str = Field(
+        min_length=1,
+        description="Language code, or `code` / `math` where that says more: fi, en, code.",
+    )
     text: str = Field("text", description="The field that holds the text.")
     template: Texts | None = Field(
         None,

@@ -1,6 +1,6 @@
 """The ``tokenizer`` section: train one on the corpus, or load one that exists."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -13,7 +13,7 @@ class TrainedTokenizer(Section):
 
     vocab_size: Tokens = Field(ge=257, description="Entries, special tokens and the 256 bytes included.")
     pattern: Literal["bloom", "llama3"] = Field("llama3", description="How text is cut before merging.")
-    special_tokens: list[str] = Field(
+    special_tokens: list[Annotated[str, Field(min_length=1)]] = Field(
         ["<unk>", "<s>", "</s>", "<pad>"], description="They get the ids 0, 1, 2, ... in this order."
     )
     bos: str | None = Field("<s>", description="Beginning of a sequence; one of the special tokens.")
@@ -46,7 +46,7 @@ class TrainedTokenizer(Section):
 class Tokenizer(Section):
     """Exactly one of ``train`` and ``load``."""
 
-    train: TrainedTokenizer | None = None
+    train: TrainedTokenizer | None = Field(None, description="Train one on the corpus.")
     load: str | None = Field(None, description="A Hugging Face tokenizer: local folder or hub id.")
     revision: str | None = Field(None, description="Revision of a tokenizer that is loaded from the hub.")
 

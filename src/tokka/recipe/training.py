@@ -1,11 +1,13 @@
 """The ``training`` section: budget, batches, optimizer, schedule, precision, checkpoints, layout."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from tokka.recipe.section import Section
-from tokka.recipe.sizes import Length, Tokens
+from tokka.recipe.section import Count, Section
+from tokka.recipe.sizes import Length, Tokens, TokensOrNone
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(Section):
@@ -15,17 +17,21 @@ class Optimizer(Section):
     """
 
     lr: PositiveFloat = Field(description="Peak learning rate.")
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: PositiveFloat = 1e-8
-    weight_decay: NonNegativeFloat = 0.1
+    betas: tuple[Beta, Beta] = Field((0.9, 0.95), description="Decay of the first and second moments.")
+    eps: PositiveFloat = Field(1e-8, description="Added to the root of the second moment.")
+    weight_decay: NonNegativeFloat = Field(
+        0.1, description="Decoupled decay, times the learning rate, per step."
+    )
     clip: PositiveFloat | None = Field(1.0, description="Largest global gradient norm; null for none.")
 
 
 class Schedule(Section):
     """The learning rate over tokens: a linear warm-up, then one of four shapes."""
 
-    shape: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    warmup: Tokens | Literal[0] = Field(0, description="Tokens of linear warm-up from zero.")
+    shape: Literal["cosine", "linear", "constant", "wsd"] = Field(
+        "cosine", description="How it falls after the warm-up; `wsd` stays, then decays linearly at the end."
+    )
+    warmup: TokensOrNone = Field(0, description="Tokens of linear warm-up from zero.")
     min_lr: NonNegativeFloat = Field(0.0, description="Learning rate at the end of the decay.")
     decay: Tokens | None = Field(
         None,
@@ -43,10 +49,10 @@ class Schedule(Section):
 class Layout(Section):
     """How ranks are arranged; their product is the number of ranks."""
 
-    data: PositiveInt = 1
-    tensor: PositiveInt = 1
-    pipeline: PositiveInt = 1
-    context: PositiveInt = 1
+    data: Count = Field(1, description="Copies of the model, each with its part of the batch.")
+    tensor: Count = Field(1, description="Ranks that share every matrix; divides the heads.")
+    pipeline: Count = Field(1, description="Groups of layers, one after the other.")
+    context: Count = Field(1, description="Ranks that share every sequence; divides its length.")
 
     @property
     def ranks(self) -> int:
@@ -58,7 +64,7 @@ class Checkpoints(Section):
 
     every: Tokens | None = Field(None, description="Tokens between checkpoints; default: as `revisions`.")
     minutes: PositiveFloat | None = Field(None, description="Also save when this much time has passed.")
-    keep: PositiveInt = Field(2, description="How many of the last checkpoints stay.")
+    keep: Count = Field(2, description="How many of the last checkpoints stay.")
     revisions: Tokens | None = Field(
         None, description="Tokens between published revisions; default: a tenth of the budget."
     )
@@ -67,7 +73,7 @@ class Checkpoints(Section):
 class Guard(Section):
     """What happens when a step goes wrong."""
 
-    max_bad_steps: PositiveInt = Field(
+    max_bad_steps: Count = Field(
         5, description="So many non-finite (or spiking) steps in a row are skipped; then the run stops."
     )
     spike: PositiveFloat | None = Field(
@@ -83,18 +89,23 @@ class Training(Section):
     tokens: Tokens | None = Field(
         None, description="The budget; may be left out where the mixture determines it."
     )
-    sequence_length: Length
+    sequence_length: Length = Field(description="Tokens of one training sequence.")
     batch_tokens: Tokens = Field(description="Tokens of one optimizer step; a multiple of sequence_length.")
-    micro_batch: PositiveInt = Field(1, description="Sequences of one forward and backward pass, per rank.")
-    optimizer: Optimizer
-    schedule: Schedule = Schedule()
-    precision: Literal["bf16", "fp32"] = "bf16"
+    micro_batch: Count = Field(1, description="Sequences of one forward and backward pass, per rank.")
+    optimizer: Optimizer = Field(description="AdamW and its settings.")
+    schedule: Schedule = Field(Schedule(), description="The learning rate over tokens.")
+    precision: Literal["bf16", "fp32"] = Field(
+        "bf16", description="Of the arithmetic; master weights, sums and optimizer state are fp32 in both."
+    )
     within_document: bool = Field(False, description="Confine attention to the document.")
-    activation_checkpointing: Literal["none", "full"] = "none"
+    activation_checkpointing: Literal["none", "full"] = Field(
+        "none",
+        description="`full`: keep only the input of each layer and compute the rest again; saves memory.",
+    )
     compile: bool | Literal["auto"] = Field("auto", description="`auto`: where it pays (on a GPU).")
-    layout: Layout = Layout()
-    checkpoints: Checkpoints = Checkpoints()
-    guard: Guard = Guard()
+    layout: Layout = Field(Layout(), description="How ranks are arranged.")
+    checkpoints: Checkpoints = Field(Checkpoints(), description="What is saved and published when.")
+    guard: Guard = Field(Guard(), description="What happens when a step goes wrong.")
 
     @property
     def batch_sequences(self) -> int:
@@ -120,4 +131,19 @@ class Training(Section):
                 f"{self.micro_batch} on {self.layout.data} data ranks; make `batch_tokens` a multiple of "
                 f"{per_pass * self.sequence_length}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        schedule, budget = self.schedule, self.tokens
+        if schedule.min_lr > self.optimizer.lr:
+            raise ValueError(
+                f"schedule.min_lr {schedule.min_lr:g} exceeds optimizer.lr {self.optimizer.lr:g}"
+            )
+        for key in ("warmup", "decay"):
+            length = getattr(schedule, key)
+            if budget is not None and length is not None and length > budget:
+                raise ValueError(
+                    f"schedule.{key} {length} is longer than the budget, training.tokens {budget}; shorten it"
+                )
         return self
