@@ -49,6 +49,8 @@ def find_shards(hub: HubDataset, root: Path) -> list[HubShard]:
             code is needed to read it.
     """
     folder = root / hub.id if (root / hub.id).is_dir() else None
+    if folder is None and hub.id.startswith((".", "/", "~")):
+        raise SourceError(f"hub.id: there is no folder {root / hub.id}")
     pinned = hub if folder else hub.model_copy(update={"revision": resolve_revision(hub)})
     count = _open(pinned, folder).num_shards
     label = "/".join(part for part in (hub.id, hub.name, hub.split) if part)
@@ -58,11 +60,10 @@ def find_shards(hub: HubDataset, root: Path) -> list[HubShard]:
 def resolve_revision(hub: HubDataset) -> str | None:
     """Return the commit that the data set's revision stands for now, else the revision as stated."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         return HfApi().dataset_info(hub.id, revision=hub.revision, timeout=10).sha
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError):
+    except Exception:  # no network, no such data set, no access: opening it will tell
         return hub.revision
 
 
@@ -103,7 +104,7 @@ def _open(hub: HubDataset, folder: Path | None) -> Any:
         return datasets.load_dataset(
             str(folder or hub.id), name=hub.name, split=hub.split, revision=hub.revision, streaming=True
         )
-    except (ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
+    except Exception as error:  # the library's own, HTTP clients', file systems'
         raise SourceError(f"hub: {hub.id} cannot be opened ({error})") from error
 
 

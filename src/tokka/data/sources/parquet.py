@@ -53,6 +53,9 @@ def _batch_rows(group: Any) -> int:
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any]]:
+    if not batch.columns:  # the file has none of the fields
+        yield from ({} for _ in range(batch.num_rows))
+        return
     columns = [column.cast(_undecoded(column.type)) for column in batch.columns]
     yield from pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
 

@@ -54,6 +54,7 @@ def read_chunks(path: Path, advance: Advance) -> Iterator[bytes]:
             advance(file.tell() - position)
             position = file.tell()
             yield chunk
+        advance(file.tell() - position)
 
 
 def read_lines(chunks: Iterable[bytes], max_bytes: int) -> Iterator[Line]:
@@ -100,9 +101,11 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
                 if not packed:
                     break
                 member = zlib.decompressobj(_GZIP)
+            before = member.copy()
             try:
                 chunk = member.decompress(packed, _CHUNK)
             except zlib.error:
+                yield from _until_damage(before, packed)
                 raise BrokenStreamError(Reason.DAMAGED_FILE) from None
             if chunk:
                 yield chunk
@@ -113,6 +116,17 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
                 break
     if member is not None:
         raise BrokenStreamError(Reason.TRUNCATED_ARCHIVE)
+
+
+def _until_damage(member: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+    """Yield what zlib, which gives nothing of a piece with an error in it, had unpacked before the error."""
+    for index in range(len(packed)):
+        try:
+            chunk = member.decompress(packed[index : index + 1])
+        except zlib.error:
+            return
+        if chunk:
+            yield chunk
 
 
 def _unzstd(file: BinaryIO) -> Iterator[bytes]:
