@@ -265,6 +265,11 @@ def test_a_source_that_cannot_be_read_is_named_with_its_key(tmp_path):
         build(tmp_path, tmp_path / "out")
 
 
+def test_documents_of_a_corpus_that_is_not_there_are_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="build the corpus first"):
+        next(read_documents(tmp_path / "nothing", "train"))
+
+
 def test_real_finnish_text_survives_unchanged(shared_data, tmp_path):
     source = Source(path="text/fi/wikipedia_fi_train.jsonl.gz", language="fi")
     facts = build(shared_data, tmp_path / "out", source, heldout=0.01)

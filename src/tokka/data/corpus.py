@@ -74,7 +74,12 @@ def build_corpus(
 
 
 def read_documents(folder: Path, split: Split) -> Iterator[Document]:
-    """Yield the documents of a split of the corpus in ``folder``, in order, a few in memory at a time."""
+    """Yield the documents of a split of the corpus in ``folder``, in order, a few in memory at a time.
+
+    Raises FileNotFoundError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; build the corpus first")
     for path in shard_paths(folder, split):
         yield from read_shard(path)
 
