@@ -1,0 +1,79 @@
+"""Which steps there are, and at which of them something is saved or published."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from tokka.recipe.sizes import format_size
+from tokka.recipe.training import Training
+from tokka.training.schedule import check_schedule
+
+_REVISIONS = 10
+"""Revisions of a run whose recipe does not say how many."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run; a pure function of recipe and budget, so that a resumed run has the same.
+
+    Attributes:
+        tokens: the budget.
+        steps: optimizer steps that it takes.
+        batch_tokens: tokens of one step.
+        revisions: the name of each revision, by the step after which it is published.
+        checkpoints: steps after which a checkpoint is saved, among them those of all revisions.
+    """
+
+    tokens: int
+    steps: int
+    batch_tokens: int
+    revisions: Mapping[int, str]
+    checkpoints: frozenset[int]
+
+    @classmethod
+    def of(cls, training: Training, budgets: Mapping[str, int]) -> Self:
+        """Make the plan.
+
+        A revision is due at the step nearest to each multiple of ``checkpoints.revisions`` tokens, and named
+        by that multiple, as Poro's branches are; the last step always gives one.
+
+        Raises:
+            ValueError: the budget is no whole number of batches, the schedule does not fit into it, or
+                revisions are so close together that two would have the same name.
+        """
+        tokens = sum(budgets.values())
+        steps, left = divmod(tokens, training.batch_tokens)
+        if left or not steps:
+            raise ValueError(
+                f"a budget of {tokens} tokens is not a multiple of batch_tokens {training.batch_tokens}"
+            )
+        check_schedule(training.schedule, tokens)
+        stated = training.tokens or tokens
+        every = training.checkpoints.revisions or max(stated // _REVISIONS, training.batch_tokens)
+        multiples = _nearest_steps(every, training.batch_tokens, steps)
+        revisions = {steps: format_size(tokens)} | {
+            step: format_size(multiple) for step, multiple in multiples.items()
+        }
+        if len(set(revisions.values())) < len(revisions):
+            raise ValueError(
+                f"training.checkpoints.revisions: {every} tokens apart, two revisions would have the same "
+                f"name; make it larger"
+            )
+        saves = _nearest_steps(training.checkpoints.every or every, training.batch_tokens, steps)
+        return cls(
+            tokens=tokens,
+            steps=steps,
+            batch_tokens=training.batch_tokens,
+            revisions=dict(sorted(revisions.items())),
+            checkpoints=frozenset(saves) | frozenset(revisions),
+        )
+
+
+def _nearest_steps(every: int, batch_tokens: int, steps: int) -> dict[int, int]:
+    """Return the step nearest to each multiple of ``every`` tokens, with that multiple; a step has one."""
+    nearest: dict[int, int] = {}
+    for number in range(1, steps * batch_tokens // every + 2):
+        step = round(number * every / batch_tokens)
+        if 1 <= step <= steps:
+            nearest.setdefault(step, number * every)
+    return nearest

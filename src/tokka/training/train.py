@@ -1,0 +1,53 @@
+"""Training a recipe's model: begin, or go on from the newest checkpoint; the call is the same."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokka.data.sampler import Piece, Sampler
+from tokka.data.store import TokenStore
+from tokka.models.hugging_face import SpecialTokens
+from tokka.recipe.recipe import Recipe
+from tokka.tokenizer.load import load_tokenizer
+from tokka.training.run import Job, run
+
+
+def train(
+    recipe: Recipe, *, tokens: Path, budgets: Mapping[str, int], tokenizer: Path, folder: Path
+) -> dict[str, Any]:
+    """Train the model of ``recipe``; after an interruption the same call goes on.
+
+    Args:
+        recipe: what to train and how.
+        tokens: holds the encoded documents of each source in ``<source>/``.
+        budgets: tokens that each source gives, whole sequences; in all a whole number of batches.
+        tokenizer: folder of the tokenizer, whose special tokens the revisions name.
+        folder: gets ``metrics.jsonl``, ``skipped.jsonl``, ``tensorboard/``, ``checkpoints/``, ``revisions/``.
+
+    Returns:
+        Counts and figures of the whole run, all attempts together; see docs/training.md.
+
+    Raises:
+        ValueError: the recipe needs more than one rank, its schedule does not fit the budget, or the
+            checkpoints in ``folder`` were made with other settings.
+        TrainingStoppedError: too many bad steps in a row.
+        CheckpointError: a checkpoint could not be written.
+        Interrupted: SIGTERM or SIGINT came; the state is saved.
+    """
+    stores = {source: TokenStore(tokens / source) for source in budgets}
+    special = load_tokenizer(str(tokenizer))
+
+    def locate(piece: Piece) -> dict[str, Any]:
+        file, record = stores[piece.source].origin(piece.document)
+        return {"source": piece.source, "file": file, "record": record, "epoch": piece.epoch}
+
+    length = recipe.training.sequence_length
+    job = Job(
+        recipe=recipe,
+        budgets=budgets,
+        sampler=Sampler(stores, budgets, seed=recipe.seed, sequence_length=length),
+        special_tokens=SpecialTokens(bos=special.bos_id, eos=special.eos_id, pad=special.pad_id),
+        locate=locate,
+        folder=folder,
+    )
+    return run(job)
