@@ -63,6 +63,8 @@ def generate_batch(
     Arguments are those of :func:`generate`, greedy by default. Each prompt draws from its own random
     numbers, seeded with ``seed`` plus its place. Prompts of like length waste the least padding.
     """
+    if not prompts:
+        return []
     pick = _sampler(temperature, top_p, top_k, [seed + row for row in range(len(prompts))])
     answers: list[list[int]] = [[] for _ in prompts]
     unfinished = set(range(len(prompts)))
