@@ -77,7 +77,12 @@ def solve(
             that is needed and unknown.
     """
     total, wanted = _solve_total(shares, sizes, tokens)
-    steps = ceil(total / batch_tokens) if tokens is not None else max(1, floor(total / batch_tokens))
+    steps = ceil(total / batch_tokens) if tokens is not None else floor(total / batch_tokens)
+    if steps == 0:
+        raise MixtureError(
+            f"impossible: the shares make {_size(total)} tokens, less than one step of "
+            f"{_size(batch_tokens)}; lower `training.batch_tokens`, or ask for more"
+        )
     budget = steps * batch_tokens
     sequences = _apportion(shares, wanted, budget // sequence_length, sequence_length)
     rows = []

@@ -1,9 +1,9 @@
 """The mixture as model cards print it, source by source, and as a recipe alone plans it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokka.data.mixture import Mixture, MixtureError, solve
+from tokka.data.mixture import Mixture, MixtureError, MixtureRow, solve
 from tokka.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -51,13 +51,12 @@ def planned_mixture(recipe: Recipe, counted: Mapping[str, int] | None = None) ->
     )
 
 
-def printed_rows(mixture: Mixture) -> list[PrintedRow]:
+def printed_rows(rows: Sequence[MixtureRow]) -> list[PrintedRow]:
     """Return the rows of the table as text, the total last."""
-    rows = [
-        PrintedRow(row.source, f"{row.percent:.2f}%", _epochs(row.epochs), _tokens(row.tokens))
-        for row in mixture.rows
+    printed = [
+        PrintedRow(row.source, f"{row.percent:.2f}%", _epochs(row.epochs), _tokens(row.tokens)) for row in rows
     ]
-    return [*rows, PrintedRow("Total", "100.00%", "", _tokens(mixture.tokens))]
+    return [*printed, PrintedRow("Total", "100%", "", _tokens(sum(row.tokens for row in rows)))]
 
 
 def mixture_table(mixture: Mixture) -> "Table":
@@ -67,7 +66,7 @@ def mixture_table(mixture: Mixture) -> "Table":
     table = Table("Source", caption=f"{mixture.steps:,} steps")
     for heading in ("Percentage", "Epochs", "Tokens"):
         table.add_column(heading, justify="right")
-    *rows, total = printed_rows(mixture)
+    *rows, total = printed_rows(mixture.rows)
     for row in rows:
         table.add_row(*row)
     table.add_section()

@@ -58,6 +58,11 @@ def parse_yaml(text: str) -> tuple[Any, dict[KeyPath, int]]:
         raise YamlError([Flaw((), message, line)]) from None
 
 
+def format_yaml(content: Any) -> str:
+    """Return plain content as YAML that :func:`parse_yaml`, and any reader of YAML 1.1, reads as it was."""
+    return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
+
+
 class _PlainLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012 - YAML 1.1's are left out; filled below
     depth = 0
@@ -65,16 +70,16 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise _refused("aliases (*name) are not used in recipes; write the value out", event)
+            raise _refused("aliases (*name) are not used in recipes; write the value out", event.start_mark)
         if getattr(event, "tag", None) is not None:
-            raise _refused(f"tags ({event.tag}) are not used in recipes; remove it", event)
+            raise _refused(f"tags ({event.tag}) are not used in recipes; remove it", event.start_mark)
         if self.depth == _DEEPEST:
-            raise _refused("nested too deeply to be a recipe", event)
+            raise _refused("nested too deeply to be a recipe", event.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
         except (ValueError, OverflowError):  # an escape such as "\U00110000", beyond Unicode
-            raise _refused("an escape that stands for no character", event) from None
+            raise _refused("an escape that stands for no character", self.get_mark()) from None
         finally:
             self.depth -= 1
 
@@ -84,25 +89,29 @@ class _PlainLoader(yaml.SafeLoader):
     def construct_float(self, node: yaml.ScalarNode) -> float:
         number = float(node.value.replace("_", ""))
         if math.isinf(number):
-            raise _refused(f"{node.value} is too large a number", node)
+            raise _refused(f"{node.value} is too large a number", node.start_mark)
         return number
 
 
-def _refused(why: str, where: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=why, problem_mark=where.start_mark)
+def _refused(why: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=why, problem_mark=mark)
 
 
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    """Read plain scalars that match ``pattern`` as ``tag``; ``first``: the characters they begin with."""
-    _PlainLoader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), [*first, ""]
-    )
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
-_resolve("null", "~|null|Null|NULL|", "~nN")
-_resolve("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
-_resolve("int", "[-+]?[0-9][0-9_]{0,39}", "-+0123456789")
-_resolve("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789")
+for _tag, _pattern, _first in (
+    ("null", "~|null|Null|NULL|", "~nN"),
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?[0-9][0-9_]{0,39}", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    for _kind in (_PlainLoader, _PlainDumper):
+        _kind.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), [*_first, ""]
+        )
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_int)
 _PlainLoader.add_constructor("tag:yaml.org,2002:float", _PlainLoader.construct_float)
 

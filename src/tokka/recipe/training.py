@@ -120,9 +120,10 @@ class Training(Section):
     def _batch_divides(self) -> Self:
         if self.batch_tokens % self.sequence_length:
             below = self.batch_tokens // self.sequence_length * self.sequence_length
+            above = below + self.sequence_length
             raise ValueError(
                 f"`batch_tokens` {self.batch_tokens} is not a multiple of `sequence_length` "
-                f"{self.sequence_length}; the nearest are {below} and {below + self.sequence_length}"
+                f"{self.sequence_length}; make it {f'{below} or {above}' if below else above}"
             )
         per_pass = self.micro_batch * self.layout.data
         if self.batch_sequences % per_pass:
