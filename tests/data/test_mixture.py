@@ -52,7 +52,7 @@ def test_the_rest_goes_to_the_source_that_asks_for_it():
         ({"fi": {"tokens": 20_000}, "en": {"rest": True}}, {}, 10_000, "nothing is left for en"),
         ({"fi": {"epochs": 1}}, {}, 10_000, "`epochs` needs the size of the source; state `sources.fi.size`"),
         ({"fi": {"epochs": 1}}, {"fi": 5_000}, 10_000, "leave out `training.tokens`"),
-        ({"fi": {"epochs": 1}}, {"fi": 1_000}, None, "the shares make 1K tokens, less than one step of 1.024K"),
+        ({"fi": {"epochs": 1}}, {"fi": 1_000}, None, "1K tokens, less than one step of 1.024K"),
         ({"fi": {"percent": 0.01}, "en": {"rest": True}}, {}, 10_000, "less than one sequence of 128"),
         (
             {"fi": {"percent": 50, "max_epochs": 4}, "en": {"rest": True}},

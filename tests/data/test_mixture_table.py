@@ -94,7 +94,7 @@ def test_at_most_seven_of_the_ten_percentages_and_token_counts_on_the_poro_34b_c
 
 
 def test_exactly_30_30_30_and_10_percent_do_not_make_the_poro_2_card():
-    """30% are 50B from a total of 165B on, 10% are 16B up to it; a total of whole steps is one or the other."""
+    """30% are 50B from a total of 165B on, 10% are 16B up to it, and no number of whole steps is 165B."""
     assert _stands_for("50B")[0] / Fraction(30, 100) == 165
     assert _stands_for("16B")[1] / Fraction(10, 100) == 165
     assert 165 * 10**9 % 4_194_304
