@@ -8,7 +8,8 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 """A whole number of things, at least one."""
 
 NAME_RULE = "letters, digits, `_`, `.` and `-`, at most 96; no dot or dash first, for it names a folder"
-Name = Annotated[str, Field(pattern=r"^\w[\w.-]{0,95}$")]
+NAME_PATTERN = r"^\w[\w.-]{0,95}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A name that can also name a folder."""
 
 
