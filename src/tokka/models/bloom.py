@@ -110,7 +110,7 @@ class BloomModel(LanguageModel):
         return self.transformer.word_embeddings.weight
 
     def unembed(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.transformer.word_embeddings.weight)
+        return F.linear(hidden, self.output_weight)
 
 
 def alibi_slopes(n_heads: int, device: torch.device) -> Tensor:

@@ -122,9 +122,7 @@ class LlamaModel(LanguageModel):
         return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
 
     def unembed(self, hidden: Tensor) -> Tensor:
-        if self.lm_head is not None:
-            return self.lm_head(hidden)
-        return F.linear(hidden, self.model.embed_tokens.weight)
+        return F.linear(hidden, self.output_weight) if self.lm_head is None else self.lm_head(hidden)
 
 
 def rotary_frequencies(config: Llama, device: torch.device) -> Tensor:

@@ -50,10 +50,7 @@ class LanguageModel(nn.Module):
     def hidden(
         self, tokens: Tensor, *, documents: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
-        """Return the normalised hidden states [batch, length, d_model]; :meth:`unembed` makes logits of them.
-
-        A loss that calls :meth:`unembed` on a chunk at a time never holds all logits.
-        """
+        """Return normalised hidden states [batch, length, d_model], of which :meth:`unembed` makes logits."""
         hidden = self.embed(tokens)
         context = self.context(tokens.shape[1], hidden, documents, cache)
         for index, block in enumerate(self.blocks.values()):

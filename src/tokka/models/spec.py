@@ -29,6 +29,7 @@ class ModelSpec:
             undefined until :meth:`initialise` or a load.
         blocks: name of the ``ModuleDict`` of blocks.
         embedding: name of the embedding module.
+        final_norm: name of the norm after the last block.
         residual_outputs: last part of the names of modules whose output is added to the residual stream.
         tensor_parallel_plan: pattern of a module's name (``*`` is one part of it) to the style in which it
             is split over ranks:
