@@ -80,13 +80,15 @@ def progress(what: str, total: float | None, unit: str) -> Iterator[Progress]:
 
 
 def _short(number: float) -> str:
-    for suffix, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f}{suffix}"
-    return f"{number:.0f}"
+    if number < 1000:
+        return f"{number:.0f}"
+    power = 1
+    while power < 4 and round(number / 1000**power, 1) >= 1000:
+        power += 1
+    return f"{number / 1000**power:.1f}{' KMBT'[power]}"
 
 
 def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
