@@ -151,9 +151,8 @@ def test_a_finished_corpus_is_not_built_again_and_another_source_begins_anew(mix
     assert len(texts(out, "train")) + len(texts(out, "heldout")) == 501
 
 
-def test_a_build_killed_while_it_numbers_its_shards_goes_on(mixed, tmp_path, monkeypatch):
-    monkeypatch.setattr(group, "_GROUP_BYTES", 1000)
-    build(mixed, tmp_path / "whole")
+def build_interrupted(root, folder, monkeypatch):
+    """Build until all is read, and stop while the third shard is moved to its place."""
     replace, moves = Path.replace, []
 
     def interrupted(self, target):
@@ -163,10 +162,26 @@ def test_a_build_killed_while_it_numbers_its_shards_goes_on(mixed, tmp_path, mon
                 raise KeyboardInterrupt
         return replace(self, target)
 
-    monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        build(mixed, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(group, "_GROUP_BYTES", 1000)
+        patch.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(root, folder)
+
+
+def test_a_build_killed_while_it_numbers_its_shards_goes_on(mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr(group, "_GROUP_BYTES", 1000)
+    build(mixed, tmp_path / "whole")
+    build_interrupted(mixed, tmp_path / "out", monkeypatch)
     assert build(mixed, tmp_path / "out")["files"] == 6
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_build_does_not_go_on_with_what_was_read_from_other_inputs(mixed, tmp_path, monkeypatch):
+    build_interrupted(mixed, tmp_path / "out", monkeypatch)
+    (mixed / "in" / "d.txt").write_text("another text file")
+    build(mixed, tmp_path / "out")
+    build(mixed, tmp_path / "whole")
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokka.data.documents import Reason
+from tokka.data.sources import stream
 from tokka.data.sources.stream import BrokenStreamError, Line, read_chunks, read_lines
 
 TEXT = b"".join(b"%d: some text that packs well, some that does not %x\n" % (i, i**9) for i in range(20_000))
@@ -72,6 +73,17 @@ def test_all_that_can_be_read_of_a_truncated_gzip_is_read(tmp_path, share):
     cut = packed[: max(1, int(len(packed) * share))]
     (tmp_path / "x.gz").write_bytes(cut)
     assert unpack(tmp_path / "x.gz") == (zlib.decompressobj(31).decompress(cut), Reason.TRUNCATED_ARCHIVE)
+
+
+def test_what_gzip_still_holds_back_when_its_input_ends_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "_CHUNK", 1000)
+    packed = gzip.compress(bytes(150_000))
+    for cut in range(1, len(packed)):
+        (tmp_path / "x.gz").write_bytes(packed[:cut])
+        chunks = []
+        with pytest.raises(BrokenStreamError, match="truncated_archive"):
+            chunks.extend(read_chunks(tmp_path / "x.gz", lambda _: None))
+        assert b"".join(chunks) == zlib.decompressobj(31).decompress(packed[:cut])
 
 
 def test_a_zstd_file_truncated_anywhere_is_told_from_a_whole_one(tmp_path):

@@ -20,25 +20,27 @@ def read_megatron(file: InputFile, source: Source, advance: Advance) -> Iterator
     """Yield the documents of a ``.bin``/``.idx`` pair as text, without the end token that closes them.
 
     A document with an id that the tokenizer lacks, or whose tokens are not whole UTF-8 characters, is kept
-    aside with its ids; a pair that cannot be opened is one record.
+    aside with its ids. What is left of a damaged pair is kept aside as one entry that counts its documents; a
+    pair that cannot be opened is one record.
     """
     from tokka.data.indexed import IndexedDataset
 
     tokenizer = _tokenizer(file.tokenizer or "")
+    number, count = 1, 1
     try:
         documents = IndexedDataset(file.path.with_suffix(""))
-    except (ValueError, OSError):
+        count = len(documents)
+        for number in range(1, count + 1):
+            ids = documents.document(number - 1)
+            advance(ids.nbytes)
+            try:
+                yield Record(number, {source.text: _decode(ids, tokenizer)}, ids.tobytes())
+            except UnfitError as unfit:
+                yield Rejected(file.name, number, unfit.reason, ids.nbytes, ids.tobytes()[:EXCERPT_BYTES])
+    except (ValueError, OSError, IndexError):
         with file.path.open("rb") as raw:
-            yield Rejected(file.name, 1, Reason.DAMAGED_FILE, file.size, raw.read(EXCERPT_BYTES))
-        advance(file.size)
-        return
-    for index in range(len(documents)):
-        ids = documents.document(index)
-        try:
-            yield Record(index + 1, {source.text: _decode(ids, tokenizer)}, ids.tobytes())
-        except UnfitError as unfit:
-            yield Rejected(file.name, index + 1, unfit.reason, ids.nbytes, ids.tobytes()[:EXCERPT_BYTES])
-        advance(ids.nbytes)
+            excerpt = raw.read(EXCERPT_BYTES)
+        yield Rejected(file.name, number, Reason.DAMAGED_FILE, file.size, excerpt, count - number + 1)
 
 
 def _decode(ids: np.ndarray, tokenizer: "LoadedTokenizer") -> str:
