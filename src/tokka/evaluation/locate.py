@@ -1,0 +1,73 @@
+"""Where a model is that a user names: a Hugging Face folder, a run, or an id of the hub."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tokka.recipe.sizes import parse_size
+
+_FILES = ["*.json", "*.jinja", "*.safetensors"]
+
+
+class Located(NamedTuple):
+    """A model on this machine: the folder of its weights and that of its tokenizer."""
+
+    model: Path
+    tokenizer: Path
+
+
+def locate(name: str, revision: str | None = None) -> Located:
+    """Return where the model ``name`` lies, fetched first if the hub has it and this machine does not.
+
+    Args:
+        name: a Hugging Face folder; a run folder, whose latest revision is meant; or a hub id. An id is also
+            found without a network where its files are in the hub's cache (``HF_HUB_CACHE``).
+        revision: of a run or a hub id: ``200K``. None for the latest.
+
+    Raises:
+        FileNotFoundError: there is no such model or revision.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "training" / "revisions").is_dir():
+        return Located(_revision(folder, revision), folder / "tokenizer")
+    if (folder / "config.json").is_file():
+        if revision is not None:
+            raise FileNotFoundError(
+                f"{name} is the folder of one model and has no revisions; name a run, or leave --revision out"
+            )
+        return Located(folder, folder)
+    if folder.is_dir():
+        raise FileNotFoundError(
+            f"{name} is no model (it has no config.json) and no run with revisions (training/revisions); "
+            f"name one of these, or an id of the hub"
+        )
+    fetched = _fetch(name, revision)
+    return Located(fetched, fetched)
+
+
+def _revision(run: Path, revision: str | None) -> Path:
+    """Return the folder of a run's revision; those still being written begin with a dot."""
+    revisions = [path for path in (run / "training" / "revisions").iterdir() if path.name[0] != "."]
+    by_name = {path.name: path for path in sorted(revisions, key=lambda path: parse_size(path.name))}
+    if not by_name:
+        raise FileNotFoundError(f"{run} has no revision yet; `tokka run` publishes the first as it trains")
+    if revision is None:
+        return list(by_name.values())[-1]
+    if revision not in by_name:
+        raise FileNotFoundError(f"{run} has no revision {revision!r}; it has {', '.join(by_name)}")
+    return by_name[revision]
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        try:
+            return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        except HFValidationError:
+            raise
+        except Exception:  # no network, or the hub does not have it: an earlier download or release may
+            return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except Exception as error:
+        wanted = f"{name} at revision {revision!r}" if revision else name
+        raise FileNotFoundError(f"{wanted} is no folder, and no model that the hub gives: {error}") from error

@@ -1,0 +1,291 @@
+"""What only this machine can tell of a recipe, before anything starts: whether all that it needs is here."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tokka.recipe.load import Problem
+from tokka.recipe.model import Bloom, Llama
+from tokka.recipe.recipe import Recipe
+from tokka.recipe.sources import Source
+from tokka.workspace.hub import Hub, cached_file
+from tokka.workspace.machine import describe, disk_free, format_bytes, missing_modules
+
+_PROBED_FILES, _PROBED_RECORDS = 16, 5
+
+
+def check(
+    recipe: Recipe, root: Path, *, folder: Path = Path(), stages: Collection[str] | None = None
+) -> list[Problem]:
+    """Return what keeps ``recipe`` from running on this machine, each with a remedy. Nothing lets it run.
+
+    Args:
+        recipe: a valid recipe.
+        root: where its relative paths begin.
+        folder: where results are to go.
+        stages: names of the stages to be run; None for all. What only other stages need is not asked for, so
+            a corpus can be made where its model could not be trained, and trained on where its texts are not.
+    """
+    wanted = _all_stages(recipe) if stages is None else stages
+    hub = Hub()
+    problems: list[Problem] = []
+    for name, source in recipe.sources.items():
+        if f"corpus/{name}" in wanted:
+            problems += _source(f"sources.{name}", source, root, hub)
+    if "tokenizer" in wanted:
+        problems += _tokenizer(recipe, root, hub)
+    if "training" in wanted:
+        problems += [*_base(recipe, root, hub), *_layout(recipe), *_memory(recipe)]
+    if "evaluation" in wanted:
+        problems += _tasks(recipe, root)
+    return [*problems, *_disk(recipe, folder, wanted)]
+
+
+def _all_stages(recipe: Recipe) -> list[str]:
+    return [
+        *(f"{group}/{name}" for group in ("corpus", "tokens") for name in recipe.sources),
+        *("tokenizer", "training", "evaluation"),
+    ]
+
+
+def _source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Problem]:
+    """A source whose files, folder or data set are not there, or whose records lack its fields."""
+    from tokka.data.sources.files import SourceError
+    from tokka.data.sources.read import find_inputs
+
+    if source.hub is not None:
+        missing = missing_modules("hub")
+        if missing:
+            yield Problem(f"{key}.hub", f"needs {_install(missing, 'hub')}")
+            return
+        if not (root / source.hub.id).is_dir():
+            why_not = hub.why_not("dataset", source.hub.id, source.hub.revision)
+            if why_not:
+                yield Problem(f"{key}.hub.id", why_not)
+            return
+    try:
+        inputs = find_inputs(source, root)
+    except SourceError as error:
+        stated, _, reason = str(error).partition(": ")
+        yield Problem(f"{key}.{stated}", reason)
+        return
+    yield from islice(_lacking_fields(key, source, inputs), 1)
+
+
+def _lacking_fields(key: str, source: Source, inputs: Iterable[Any]) -> Iterator[Problem]:
+    """Inputs whose first records all lack a field that the documents are made of."""
+    from tokka.data.documents import Reason, Rejected
+    from tokka.data.sources.read import read_input
+    from tokka.data.sources.record import fields_of
+
+    stated = "text" if source.template is None else "template"
+    for one in islice(inputs, _PROBED_FILES):
+        if getattr(one, "format", "") == "megatron":  # ids; reading them would fetch the tokenizer
+            continue
+        records = list(islice(read_input(one, source), _PROBED_RECORDS))
+        lacking = [r for r in records if isinstance(r, Rejected) and r.reason == Reason.MISSING_FIELD]
+        if records and len(lacking) == len(records):
+            there = _fields_there(one, lacking[0].excerpt)
+            missing = [f"`{name}`" for name in fields_of(source) if name.split(".")[0] not in there]
+            yield Problem(
+                f"{key}.{stated}",
+                f"the first records of {one.name} have no {' and no '.join(missing) or 'such nested field'}; "
+                f"name fields that they have: {', '.join(there)}",
+            )
+
+
+def _fields_there(one: Any, excerpt: bytes) -> list[str]:
+    """Return the fields of the record that begins with ``excerpt``; of a column store, all there are."""
+    import orjson
+    import pyarrow.parquet as pq
+
+    if getattr(one, "format", "") == "parquet":
+        return list(pq.read_schema(one.path).names)
+    try:
+        return list(orjson.loads(excerpt))
+    except orjson.JSONDecodeError:  # a record longer than its excerpt
+        return []
+
+
+def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
+    """A tokenizer that cannot be had, or whose ids do not fit the model or its base."""
+    name, revision, base = recipe.tokenizer.load, recipe.tokenizer.revision, recipe.model.base
+    if name is None:
+        if base is not None:
+            yield Problem(
+                "tokenizer.train",
+                f"the weights of model.base know the ids of their own tokenizer, no others; "
+                f"write `tokenizer: {{load: {base}}}`",
+            )
+        return
+    found = _local(name, "tokenizer.json", root, revision)
+    if found is None:
+        why_not = hub.why_not("model", name, revision)
+        if why_not:
+            yield Problem("tokenizer.load", why_not)
+        return
+    from tokka.tokenizer.load import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer(str(found))
+    except (OSError, ValueError) as error:
+        yield Problem("tokenizer.load", str(error))
+        return
+    if tokenizer.size > recipe.model.vocab_size:
+        yield Problem(
+            "model.vocab_size",
+            f"{recipe.model.vocab_size}, but the tokenizer {name} has {tokenizer.size} entries; make it at "
+            f"least {tokenizer.size}, best a multiple of 128",
+        )
+    theirs = None if base is None else _local(base, "tokenizer.json", root)
+    if theirs is not None:
+        yield from _moved_ids(found / "tokenizer.json", theirs / "tokenizer.json", str(base))
+
+
+def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
+    """A tokenizer that gives tokens other ids than the base model learned; more tokens are no harm."""
+    from tokenizers import Tokenizer
+
+    if stated.samefile(theirs):
+        return
+    ids = Tokenizer.from_file(str(stated)).get_vocab()
+    for token, known in Tokenizer.from_file(str(theirs)).get_vocab().items():
+        if ids.get(token) != known:
+            yield Problem(
+                "tokenizer.load",
+                f"gives {token!r} the id {ids.get(token)}, and the weights of model.base know it as {known}; "
+                f"write `tokenizer: {{load: {base}}}`",
+            )
+            return
+
+
+def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
+    """A base model that cannot be had, or whose shape is not the recipe's."""
+    from tokka.models.spec import config_from_hf
+    from tokka.workspace.files import read_json
+
+    base = recipe.model.base
+    if base is None:
+        return
+    found = _local(base, "config.json", root)
+    if found is None:
+        why_not = hub.why_not("model", base)
+        if why_not:
+            yield Problem("model.base", why_not)
+        return
+    try:
+        config = config_from_hf(read_json(found / "config.json"))
+    except (OSError, ValueError) as error:
+        yield Problem("model.base", f"{found}: {error}")
+        return
+    yield from _differences(recipe.model, config)
+
+
+def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem]:
+    """Keys of the ``model`` section that disagree with the weights it continues from."""
+    if stated.architecture != base.architecture:
+        yield Problem("model.architecture", f"{stated.architecture}, but the base is {base.architecture}")
+        return
+    wanted, there = stated.model_dump(), base.model_dump()
+    # The base brings its own weights, and may be continued on shorter sequences than it could read.
+    for key in (key for key in wanted if key not in ("architecture", "base", "init_std")):
+        shorter = key == "max_sequence_length" and wanted[key] <= there[key]
+        if wanted[key] != there[key] and not shorter:
+            message = f"{_yaml(wanted[key])}, but the base has {_yaml(there[key])}; write that"
+            yield Problem(f"model.{key}", message)
+
+
+def _layout(recipe: Recipe) -> Iterator[Problem]:
+    """A layout of more ranks than the one process that trains here."""
+    layout = recipe.training.layout
+    if layout.ranks > 1:
+        larger = [axis for axis, size in layout.model_dump().items() if size > 1]
+        remedy = " ".join(f"--set training.layout.{axis}=1" for axis in larger)
+        yield Problem(
+            "training.layout",
+            f"asks for {layout.ranks:,} ranks, and this version of tokka trains in one process; "
+            f"to run it here: {remedy}",
+        )
+
+
+def _memory(recipe: Recipe) -> Iterator[Problem]:
+    """A model that cannot fit the memory, even with nothing else in it."""
+    from tokka.pipeline.needs import TRAINING_BYTES, needs_of
+
+    needs, machine = needs_of(recipe), describe(accelerators=True)
+    device = machine.accelerators[0] if machine.accelerators else None
+    memory = device.memory if device else machine.memory
+    if needs.memory > memory:
+        yield Problem(
+            "model",
+            f"{needs.parameters:,} parameters need {format_bytes(needs.memory)}, {TRAINING_BYTES} bytes each "
+            f"(weight, gradient, two moments), and {device.name if device else 'this machine'} has "
+            f"{format_bytes(memory)}; take a machine with more, or make n_layers and d_model smaller",
+        )
+
+
+def _disk(recipe: Recipe, folder: Path, stages: Collection[str]) -> Iterator[Problem]:
+    """A disk that cannot hold the tokens and checkpoints, even with nothing else on it."""
+    from tokka.pipeline.needs import needs_of
+
+    needed, free = needs_of(recipe).disk(stages), disk_free(folder)
+    if needed > free:
+        yield Problem(
+            "",
+            f"tokens, revisions and checkpoints need {format_bytes(needed)} of disk, and {folder.absolute()} "
+            f"has {format_bytes(free)} free; choose another place with --out, or publish fewer revisions",
+        )
+
+
+def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
+    """Benchmarks that are not installed or that nobody knows."""
+    tasks = recipe.evaluation.tasks
+    missing = missing_modules("eval") if tasks else ()
+    if missing:
+        yield Problem("evaluation.tasks", f"needs {_install(missing, 'eval')}")
+        return
+    for index, task in enumerate(tasks):
+        key = f"evaluation.tasks.{index}"
+        folder = None if task.path is None else root / task.path
+        if folder is not None and not folder.is_dir():
+            yield Problem(f"{key}.path", f"there is no folder {folder}; paths begin at the recipe's folder")
+        elif not _is_task(task.name, folder):
+            place = folder or "lm-evaluation-harness; `lm_eval ls tasks` lists them"
+            yield Problem(f"{key}.name", f"no task or group is called {task.name!r} in {place}")
+
+
+def _is_task(name: str, folder: Path | None) -> bool:
+    """Tell whether a task has this name; the harness itself, which reads 14,000 files, is asked last."""
+    stated = re.compile(rf"^(task|group):\s*[\"']?{re.escape(name)}[\"']?\s*$", re.MULTILINE)
+    harness = find_spec("lm_eval")
+    shipped = Path(harness.origin).parent / "tasks" if harness and harness.origin else Path()
+    files = (folder or shipped).rglob("*.yaml")
+    if any(stated.search(path.read_text(encoding="utf-8", errors="replace")) for path in files):
+        return True
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(
+        include_path=None if folder is None else str(folder), include_defaults=folder is None
+    )
+    return name in manager.task_index
+
+
+def _local(name: str, filename: str, root: Path, revision: str | None = None) -> Path | None:
+    """Return the folder of a model or tokenizer: below ``root``, or where a download left ``filename``."""
+    if (root / name).is_dir():
+        return root / name
+    cached = cached_file(name, filename, revision)
+    return cached.parent if cached else None
+
+
+def _install(modules: Collection[str], extra: str) -> str:
+    return f"{' and '.join(modules)}, not installed here: pip install 'tokka[{extra}]'"
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_yaml(part)}" for key, part in value.items()) + "}"
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value).lower()
