@@ -54,7 +54,8 @@ def planned_mixture(recipe: Recipe, counted: Mapping[str, int] | None = None) ->
 def printed_rows(rows: Sequence[MixtureRow]) -> list[PrintedRow]:
     """Return the rows of the table as text, the total last."""
     printed = [
-        PrintedRow(row.source, f"{row.percent:.2f}%", _epochs(row.epochs), _tokens(row.tokens)) for row in rows
+        PrintedRow(row.source, f"{row.percent:.2f}%", _epochs(row.epochs), _tokens(row.tokens))
+        for row in rows
     ]
     return [*printed, PrintedRow("Total", "100%", "", _tokens(sum(row.tokens for row in rows)))]
 
