@@ -167,7 +167,9 @@ def _damaged_output(folder: Path, manifest: Manifest) -> str:
 
 def _what_changed(manifest: Manifest, inputs: Mapping[str, str], decided_by: Any) -> str:
     changed = sorted(
-        name for name in inputs.keys() | manifest.inputs.keys() if inputs.get(name) != manifest.inputs.get(name)
+        name
+        for name in inputs.keys() | manifest.inputs.keys()
+        if inputs.get(name) != manifest.inputs.get(name)
     )
     parts = [f"{', '.join(changed[:3])}{' and more' if len(changed) > 3 else ''} changed"] if changed else []
     if digest_json(manifest.recipe) != digest_json(decided_by):

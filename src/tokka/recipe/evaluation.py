@@ -1,5 +1,6 @@
 """The ``evaluation`` and ``release`` sections."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -15,6 +16,19 @@ class Task(Section):
     path: str | None = Field(None, description="Folder of your own task YAML files, relative to the recipe.")
     shots: int | None = Field(None, ge=0, description="Examples in the prompt; default: the task's own.")
     limit: Count | None = Field(None, description="Only the first so many items; for a quick look.")
+
+
+def parse_task(written: str, folder: Path | None, limit: int | None) -> Task:
+    """Return the task that ``name`` or ``name:shots`` on the command line stands for.
+
+    Raises ValueError where the shots are no number.
+    """
+    name, colon, shots = written.partition(":")
+    if colon and not shots.isdecimal():
+        raise ValueError(f"{written!r} is not a task; write its name, or name:shots")
+    return Task(
+        name=name, path=str(folder) if folder else None, shots=int(shots) if colon else None, limit=limit
+    )
 
 
 class Evaluation(Section):

@@ -1,0 +1,49 @@
+"""``tokka corpus``: look at sources and mixtures."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tokka.cli.options import AsJson, Overrides, RecipePath, RunFolder
+
+app = typer.Typer(help="Look at sources and their mixture.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def mix(
+    recipe: RecipePath,
+    run: Annotated[Path | None, typer.Option(help="Use the sizes counted in this run folder.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Solve the mixture and print its table: source, percentage, epochs, tokens."""
+    from rich.console import Console
+
+    from tokka.data.mixture_table import mixture_table, planned_mixture
+    from tokka.pipeline.run import counted_sizes
+    from tokka.recipe.load import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    mixture = planned_mixture(loaded, counted_sizes(loaded, run) if run else {})
+    if as_json:
+        typer.echo(json.dumps(mixture.as_json(), indent=2))
+    else:
+        Console().print(mixture_table(mixture))
+
+
+@app.command()
+def rejected(
+    run: RunFolder,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    limit: Annotated[int, typer.Option(help="How many to show per source, drawn evenly.")] = 20,
+) -> None:
+    """Show records that were kept aside: file, record, reason and the beginning of what was there."""
+    from tokka.data.corpus import sample_rejected
+
+    for folder in sorted(path for path in (run / "corpus").glob("*") if path.is_dir()):
+        if source in (None, folder.name):
+            for entry in sample_rejected(folder, limit):
+                place = f"{entry.file}:{entry.record}"
+                typer.echo(f"{folder.name}\t{place}\t{entry.reason}\t{entry.excerpt[:60]!r}")

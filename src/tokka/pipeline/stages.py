@@ -1,0 +1,241 @@
+"""The stages of a run, in order: what each needs, what decides it, what it does.
+
+corpus/<source> -> tokenizer -> tokens/<source> -> mixture -> training -> evaluation -> release -> report
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from tokka.pipeline.stage import Run, Stage
+from tokka.recipe.recipe import Recipe
+from tokka.workspace.files import read_json, write_json
+
+
+def stages_of(recipe: Recipe) -> list[Stage]:
+    """Return the stages of ``recipe`` in the order in which they run."""
+    corpus = [_corpus(recipe, source) for source in recipe.sources]
+    tokenizer = _tokenizer(recipe, tuple(stage.name for stage in corpus))
+    tokens = [_tokens(recipe, source) for source in recipe.sources]
+    return [
+        *corpus,
+        tokenizer,
+        *tokens,
+        _mixture(recipe, tuple(stage.name for stage in tokens)),
+        _training(recipe),
+        _evaluation(recipe),
+        _release(recipe),
+        _report(recipe),
+    ]
+
+
+def _corpus(recipe: Recipe, name: str) -> Stage:
+    source = recipe.sources[name]
+    heldout = recipe.evaluation.heldout if source.heldout is None else source.heldout
+
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.data.corpus import build_corpus
+
+        return build_corpus(
+            name, source, run.of(f"corpus/{name}"), root=run.root, heldout=heldout, workers=_workers()
+        )
+
+    def outside(run: Run) -> Mapping[str, str]:
+        from tokka.data.sources.fingerprint import fingerprint
+
+        return fingerprint(source, run.root, run.folder / "fingerprints.json")
+
+    return Stage(
+        name=f"corpus/{name}",
+        needs=(),
+        decided_by={
+            "source": source.model_dump(mode="json", exclude={"size", "notes", "language", "heldout"}),
+            "heldout": heldout,
+        },
+        work=work,
+        outputs=("*.parquet", "rejected-*.jsonl"),
+        outside=outside,
+    )
+
+
+def _tokenizer(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
+    trained = recipe.tokenizer.train
+
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.data.corpus import read_documents
+        from tokka.tokenizer.copy import copy_tokenizer
+        from tokka.tokenizer.train import train_tokenizer
+
+        if trained is None:
+            return copy_tokenizer(recipe.tokenizer, run.root, run.of("tokenizer"))
+        texts: dict[str, list[Iterator[str]]] = {}
+        for name, source in recipe.sources.items():
+            documents = read_documents(run.of(f"corpus/{name}"), "train")
+            texts.setdefault(source.language, []).append(document.text for document in documents)
+        by_language = {language: chain.from_iterable(parts) for language, parts in texts.items()}
+        return train_tokenizer(trained, by_language, run.of("tokenizer"))
+
+    def outside(run: Run) -> Mapping[str, str]:
+        from tokka.tokenizer.copy import fingerprint
+
+        return {} if trained else fingerprint(recipe.tokenizer, run.root)
+
+    return Stage(
+        name="tokenizer",
+        needs=corpora if trained else (),
+        decided_by={
+            "tokenizer": recipe.tokenizer.model_dump(mode="json"),
+            "languages": {name: source.language for name, source in recipe.sources.items()}
+            if trained
+            else {},
+        },
+        work=work,
+        outputs=("tokenizer*.json", "special_tokens_map.json", "chat_template.jinja"),
+        outside=outside,
+    )
+
+
+def _tokens(recipe: Recipe, name: str) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.data.encode import encode_corpus
+        from tokka.tokenizer.load import load_tokenizer
+
+        return encode_corpus(
+            run.of(f"corpus/{name}"),
+            run.of(f"tokens/{name}"),
+            load_tokenizer(run.of("tokenizer")),
+        )
+
+    return Stage(
+        name=f"tokens/{name}",
+        needs=(f"corpus/{name}", "tokenizer"),
+        decided_by={},
+        work=work,
+        outputs=("*.bin", "*.idx"),
+    )
+
+
+def _mixture(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.data.mixture import solve
+
+        training = recipe.training
+        sizes = {name: run.facts(f"tokens/{name}")["tokens"] for name in recipe.sources}
+        mixture = solve(
+            recipe.mixture,
+            sizes,
+            tokens=training.tokens,
+            batch_tokens=training.batch_tokens,
+            sequence_length=training.sequence_length,
+        )
+        write_json(run.of("mixture") / "mixture.json", mixture.as_json())
+        return mixture.as_json() | {"sizes": sizes}
+
+    return Stage(
+        name="mixture",
+        needs=tokens,
+        decided_by={
+            "mixture": {name: share.model_dump(mode="json") for name, share in recipe.mixture.items()},
+            "tokens": recipe.training.tokens,
+            "batch_tokens": recipe.training.batch_tokens,
+            "sequence_length": recipe.training.sequence_length,
+        },
+        work=work,
+        outputs=("mixture.json",),
+    )
+
+
+def _training(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.training.train import train
+
+        rows = read_json(run.of("mixture") / "mixture.json")["rows"]
+        return train(
+            recipe,
+            tokens=run.folder / "tokens",
+            budgets={row["source"]: row["tokens"] for row in rows},
+            tokenizer=run.of("tokenizer"),
+            folder=run.of("training"),
+        )
+
+    return Stage(
+        name="training",
+        needs=("tokenizer", *(f"tokens/{name}" for name in recipe.sources), "mixture"),
+        decided_by={
+            "seed": recipe.seed,
+            "model": recipe.model.model_dump(mode="json"),
+            # When checkpoints are made and how many stay decides nothing about the result.
+            "training": recipe.training.model_dump(
+                mode="json", exclude={"checkpoints": {"every", "minutes", "keep"}}
+            ),
+        },
+        work=work,
+        outputs=("revisions/**/*", "metrics.jsonl"),
+    )
+
+
+def _evaluation(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.evaluation.evaluate import evaluate
+
+        return evaluate(
+            recipe,
+            revisions=run.of("training") / "revisions",
+            tokenizer=run.of("tokenizer"),
+            corpus=run.folder / "corpus",
+            folder=run.of("evaluation"),
+            root=run.root,
+        )
+
+    return Stage(
+        name="evaluation",
+        needs=(*(f"corpus/{name}" for name in recipe.sources), "tokenizer", "training"),
+        decided_by={
+            "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"heldout"}),
+            "sequence_length": recipe.training.sequence_length,
+            "languages": {name: source.language for name, source in recipe.sources.items()},
+        },
+        work=work,
+        outputs=("*.json",),
+    )
+
+
+def _release(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.release.publish import publish
+
+        return publish(recipe, run=run.folder, folder=run.of("release"))
+
+    return Stage(
+        name="release",
+        needs=("tokenizer", "mixture", "training", "evaluation"),
+        decided_by={
+            "release": recipe.release.model_dump(mode="json"),
+            "sources": {
+                name: source.model_dump(mode="json", include={"notes", "language"})
+                for name, source in recipe.sources.items()
+            },
+        },
+        work=work,
+        outputs=("**/*",),
+    )
+
+
+def _report(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.release.report import write_report
+
+        return write_report(run.folder, run.of("report") / "report.html")
+
+    return Stage(
+        name="report",
+        needs=("release",),
+        decided_by={},
+        work=work,
+        outputs=("report.html",),
+    )
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0))
