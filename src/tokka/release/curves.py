@@ -1,0 +1,107 @@
+"""The curves of training, drawn from what it recorded step by step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from tokka.release.axis import Floats
+from tokka.release.charts import NARROW, Series, area_chart, line_chart
+from tokka.release.figures import count, rate, significant
+from tokka.release.metrics import Metrics, envelope, smooth, thin
+
+_POINTS = 600
+_SMOOTHED = 1 / 25
+"""Points of a drawn curve, and over which part of them its smoothed form averages."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A chart, its name, and in words what it comes to."""
+
+    name: str
+    chart: Markup
+    note: str
+
+
+def loss_curve(metrics: Metrics) -> Curve:
+    """Draw the loss, smoothed and of each step."""
+    loss = metrics["loss"]
+    known = loss[np.isfinite(loss)]
+    note = f"from {known[0]:.3f} to {_last_mean(known):.3f}" if len(known) else "no finite value"
+    chart = line_chart([_smoothed(metrics, loss)], label="Loss over tokens", marks=_marks(metrics))
+    return Curve("Loss, nats per token", chart, note)
+
+
+def other_curves(metrics: Metrics) -> list[Curve]:
+    """Draw learning rate, gradient norm, throughput and the wait for data, as far as they were recorded."""
+    marks = _marks(metrics)
+    lr = Series("learning rate", *thin(metrics["tokens"], metrics["lr"], _POINTS))
+    waited, seconds = metrics["data_seconds"], metrics["step_seconds"]
+    speed = metrics["tokens_per_second"]
+    curves = [
+        Curve(
+            "Learning rate",
+            line_chart([lr], label="Learning rate", frame=NARROW, from_zero=True),
+            f"peak {rate(float(np.nanmax(metrics['lr'])))}",
+        ),
+        Curve(
+            "Gradient norm",
+            line_chart(
+                [_smoothed(metrics, metrics["grad_norm"], 3)],
+                label="Gradient norm",
+                frame=NARROW,
+                marks=marks,
+            ),
+            "before clipping",
+        ),
+        Curve(
+            "Throughput, tokens per second",
+            line_chart([_smoothed(metrics, speed, 2)], label="Throughput", frame=NARROW, from_zero=True),
+            f"median {count(float(np.nanmedian(speed)))}",
+        ),
+        Curve(
+            "Waiting for data, % of a step",
+            line_chart(
+                [_smoothed(metrics, 100 * waited / seconds, 1)], label="Waiting", frame=NARROW, from_zero=True
+            ),
+            f"{significant(100 * float(np.nansum(waited) / np.nansum(seconds)), 2)}% of all time",
+        ),
+    ]
+    return [curve for curve in curves if curve.chart]
+
+
+def mixture_curve(metrics: Metrics, wanted: Mapping[str, float]) -> Curve | None:
+    """Draw the realised shares of the sources over tokens; None where they were not recorded.
+
+    Args:
+        metrics: the record.
+        wanted: percentage of each source, in the order in which they are stacked.
+    """
+    given = np.stack([metrics.sources[source] for source in wanted])
+    if not np.isfinite(given).all() or len(metrics) < 2:
+        return None
+    edges = np.unique(np.linspace(0, len(metrics) - 1, 61).astype(int))
+    amounts = np.diff(given[:, edges], axis=1, prepend=0.0)[:, 1:]
+    shares = 100 * amounts / amounts.sum(axis=0)
+    tokens = metrics["tokens"][edges[1:]]
+    chart = area_chart(
+        list(wanted), tokens, shares, label="Realised mixture over tokens", wanted=list(wanted.values())
+    )
+    return Curve("Realised mixture over tokens", chart, "wanted: dashed")
+
+
+def _smoothed(metrics: Metrics, values: Floats, color: int = 0) -> Series:
+    tokens, means = thin(metrics["tokens"], values, _POINTS)
+    raw = envelope(metrics["tokens"], values, 2 * _POINTS)
+    return Series("smoothed", tokens, smooth(means, round(_SMOOTHED * len(means))), color, raw)
+
+
+def _marks(metrics: Metrics) -> list[float]:
+    return [float(tokens) for _, tokens, _ in metrics.skipped[:200]]
+
+
+def _last_mean(values: Floats) -> float:
+    """Return the mean of the last fiftieth of ``values``; single steps are noisy."""
+    return float(values[-max(1, len(values) // 50) :].mean())

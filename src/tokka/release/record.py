@@ -1,0 +1,89 @@
+"""All that a finished or half-finished run states of itself: manifests, evaluations, revisions, recipe."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from tokka.evaluation.compare import read_results
+from tokka.recipe.load import load_recipe
+from tokka.recipe.recipe import Recipe
+from tokka.recipe.sizes import parse_size
+from tokka.workspace.files import read_json
+from tokka.workspace.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run. A figure that no stage stated is absent here too; nothing is made up.
+
+    Attributes:
+        folder: of the run.
+        recipe: what it follows.
+        manifests: of the finished stages, by name, in the order of the line.
+        results: of the evaluation of each revision, by rising tokens, as
+            :func:`tokka.evaluation.measure.measure` describes them.
+        fertility: content of ``tokenizer/fertility.json``; None where it was not measured.
+    """
+
+    folder: Path
+    recipe: Recipe
+    manifests: dict[str, Manifest]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    fertility: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, folder: Path, recipe: Recipe | None = None) -> Self:
+        """Read the run in ``folder``, with its own ``recipe.yaml`` where no ``recipe`` is given.
+
+        Raises:
+            ValueError: ``folder`` is no run, or a manifest in it cannot be read.
+        """
+        if recipe is None:
+            if not (folder / "recipe.yaml").is_file():
+                raise ValueError(f"no run in {folder}: it has no recipe.yaml; `tokka run RECIPE` makes a run")
+            recipe = load_recipe(folder / "recipe.yaml")
+        found = {stage: Manifest.read(folder / stage) for stage in _stages(recipe)}
+        fertility = folder / "tokenizer" / "fertility.json"
+        return cls(
+            folder=folder,
+            recipe=recipe,
+            manifests={stage: manifest for stage, manifest in found.items() if manifest is not None},
+            results=read_results(folder / "evaluation"),
+            fertility=read_json(fertility) if fertility.is_file() else None,
+        )
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Return the facts of ``stage``; empty while it is unfinished."""
+        return self.manifests[stage].facts if stage in self.manifests else {}
+
+    @property
+    def missing(self) -> list[str]:
+        """The stages that are not finished, in the order of the line."""
+        return [stage for stage in _stages(self.recipe) if stage not in self.manifests]
+
+    @cached_property
+    def revisions(self) -> list[str]:
+        """Names of the revisions that training has written, by rising tokens."""
+        folder = self.folder / "training" / "revisions"
+        return sorted((path.parent.name for path in folder.glob("[!.]*/config.json")), key=parse_size)
+
+    def results_until(self, revision: str) -> list[dict[str, Any]]:
+        """Return the results of ``revision`` and those before it."""
+        return [result for result in self.results if result["tokens"] <= parse_size(revision)]
+
+    @property
+    def wanted_tokens(self) -> dict[str, int]:
+        """Tokens that each source was to give; empty while the mixture is not solved."""
+        return {row["source"]: row["tokens"] for row in self.facts("mixture").get("rows", [])}
+
+    @property
+    def read_tokens(self) -> dict[str, int]:
+        """Tokens that training read of each source; empty while it is unfinished."""
+        return {name: given["tokens"] for name, given in self.facts("training").get("sources", {}).items()}
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    corpora = [f"corpus/{name}" for name in recipe.sources]
+    tokens = [f"tokens/{name}" for name in recipe.sources]
+    return [*corpora, "tokenizer", *tokens, "mixture", "training", "evaluation", "release"]

@@ -1,0 +1,104 @@
+"""The sections of the report: for each what its part of the template shows."""
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from tokka.release import tables
+from tokka.release.charts import COLORS, Series, line_chart
+from tokka.release.curves import loss_curve, mixture_curve, other_curves
+from tokka.release.figures import duration, size
+from tokka.release.languages import language_name
+from tokka.release.metrics import Metrics
+from tokka.release.record import RunRecord
+from tokka.release.table import Table
+
+_MOST_SKIPPED = 50
+"""Skipped steps that are listed; ``training/skipped.jsonl`` has them all."""
+
+_DIGEST = 12
+"""Hex digits of a digest that are shown; enough to tell two apart."""
+
+
+def evaluation(record: RunRecord) -> dict[str, Any] | None:
+    """Return bits per byte over the revisions, tasks, and the tasks that failed."""
+    results = record.results
+    if not results:
+        return None
+    tokens = np.array([result["tokens"] for result in results], dtype=np.float64)
+    lines = []
+    for index, language in enumerate(
+        dict.fromkeys(code for result in results for code in result["languages"])
+    ):
+        scores = [result["languages"].get(language, {}).get("bits_per_byte", np.nan) for result in results]
+        lines.append(Series(language_name(language), tokens, np.array(scores), index % COLORS))
+    chart = line_chart(lines, label="Bits per byte over the revisions", points=True)
+    failed = {
+        task["name"]: task["error"] for result in results for task in result["tasks"] if "error" in task
+    }
+    return {
+        "chart": chart if len(results) > 1 else Markup(""),
+        "legend": [(line.name, line.color) for line in lines],
+        "bits": tables.bits_table(results),
+        "perplexity": tables.perplexity_table(results),
+        "sources": tables.source_bits_table(results),
+        "tasks": tables.task_table(results),
+        "failed": failed,
+    }
+
+
+def training(metrics: Metrics) -> dict[str, Any]:
+    """Return the curves and the skipped steps."""
+    rows = [(step, f"{tokens:,}", reason) for step, tokens, reason in metrics.skipped[:_MOST_SKIPPED]]
+    return {
+        "loss": loss_curve(metrics),
+        "others": other_curves(metrics),
+        "skipped": Table(("Step", "Tokens", "Why"), rows, "lrl") if rows else None,
+        "skipped_count": len(metrics.skipped),
+    }
+
+
+def samples(record: RunRecord) -> dict[str, list[tuple[str, str, str]]]:
+    """Return by prompt what each revision wrote: its name, a sampled and the greedy continuation."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for result in record.results:
+        for sample in result["samples"]:
+            answer = (result["name"], sample["sampled"], sample["greedy"])
+            found.setdefault(sample["prompt"], []).append(answer)
+    return found
+
+
+def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
+    """Return the mixture, wanted and realised, and what the sources hold."""
+    percent = {row["source"]: row["percent"] for row in record.facts("mixture").get("rows", [])}
+    return {
+        "mixture": tables.mixture_table(record),
+        "realised": tables.realised_table(record),
+        "curve": mixture_curve(metrics, percent) if metrics and percent else None,
+        "legend": [(source, index % COLORS) for index, source in enumerate(percent)],
+        "corpus": tables.corpus_table(record),
+        "rejected": tables.rejected_table(record),
+    }
+
+
+def tokenizer(record: RunRecord) -> dict[str, Any] | None:
+    """Return what the tokenizer is, and its fertility."""
+    if "tokenizer" not in record.manifests:
+        return None
+    return {"summary": "", "chart": Markup(""), "legend": [], "fertility": None}
+
+
+def provenance(record: RunRecord) -> dict[str, Any]:
+    """Return the finished stages with their digests and times, and the versions that made them."""
+    rows = []
+    for stage, manifest in record.manifests.items():
+        written = sum(output["bytes"] for output in manifest.outputs.values())
+        inputs = ", ".join(f"{name} {digest[:_DIGEST]}" for name, digest in manifest.inputs.items())
+        rows.append((stage, manifest.digest[:_DIGEST], inputs, size(written), duration(manifest.seconds)))
+    versions = sorted({item for manifest in record.manifests.values() for item in manifest.versions.items()})
+    headings = ("Stage", "Output digest", "Inputs", "Written", "Time")
+    return {
+        "stages": Table(headings, rows, "lllrr") if rows else None,
+        "versions": Table(("Package", "Version"), versions, "ll") if versions else None,
+    }
