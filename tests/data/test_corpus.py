@@ -195,7 +195,7 @@ def test_a_build_killed_at_any_moment_ends_with_the_same_bytes(tmp_path):
     command = [sys.executable, str(script), str(tmp_path)]
     subprocess.run([*command, str(tmp_path / "whole")], check=True)
     seen, out = set(), tmp_path / "out"
-    for kill_after in (1, 2, 3):
+    for kill_after in (1, 3):
         process = subprocess.Popen([*command, str(out)])
         done = len(list(out.glob(".work/0*")))
         while process.poll() is None and len(list(out.glob(".work/0*"))) < done + kill_after:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tokka.data.documents import EXCERPT_BYTES, Reason, Rejected, UnfitError
-from tokka.data.sources.files import InputFile
+from tokka.data.sources.files import InputFile, SourceError
 from tokka.data.sources.record import Record
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
@@ -34,9 +34,12 @@ def read_megatron(file: InputFile, source: Source, advance: Advance) -> Iterator
             ids = documents.document(number - 1)
             advance(ids.nbytes)
             try:
+                if len(ids) > source.max_bytes:  # a token is a byte at least
+                    raise UnfitError(Reason.MONSTROUS)
                 yield Record(number, {source.text: _decode(ids, tokenizer)}, ids.tobytes())
             except UnfitError as unfit:
-                yield Rejected(file.name, number, unfit.reason, ids.nbytes, ids.tobytes()[:EXCERPT_BYTES])
+                excerpt = ids[: EXCERPT_BYTES // ids.itemsize].tobytes()
+                yield Rejected(file.name, number, unfit.reason, ids.nbytes, excerpt)
     except (ValueError, OSError, IndexError):
         with file.path.open("rb") as raw:
             excerpt = raw.read(EXCERPT_BYTES)
@@ -44,7 +47,7 @@ def read_megatron(file: InputFile, source: Source, advance: Advance) -> Iterator
 
 
 def _decode(ids: np.ndarray, tokenizer: "LoadedTokenizer") -> str:
-    if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.size:
+    if ids.dtype.kind not in "iu" or (len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.size):
         raise UnfitError(Reason.UNKNOWN_TOKEN)
     if len(ids) and ids[-1] == tokenizer.eos_id:
         ids = ids[:-1]
@@ -59,4 +62,7 @@ def _decode(ids: np.ndarray, tokenizer: "LoadedTokenizer") -> str:
 def _tokenizer(path: str) -> "LoadedTokenizer":
     from tokka.tokenizer.load import load_tokenizer
 
-    return load_tokenizer(path)
+    try:
+        return load_tokenizer(path)
+    except ValueError as error:
+        raise SourceError(f"tokenizer: {error}") from error
