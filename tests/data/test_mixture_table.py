@@ -11,9 +11,10 @@ import pytest
 from conftest import REPOSITORY
 from rich.console import Console
 
-from tokka.data.mixture import MixtureError, MixtureRow
+from tokka.data.mixture import MixtureError, MixtureRow, solve
 from tokka.data.mixture_table import mixture_table, planned_mixture, printed_rows
 from tokka.recipe.load import load_recipe
+from tokka.recipe.sources import Share
 
 PORO_34B = {
     "slimpajama": ("54.16%", "1x", "541.7B"),
@@ -224,3 +225,31 @@ def test_counted_sizes_replace_declared_ones():
     rows = {row.source: row for row in planned_mixture(recipe, {"finnish": 40 * 10**9}).rows}
     assert rows["finnish"].tokens == pytest.approx(40e9, abs=8192)
     assert rows["english"].epochs == pytest.approx(0.3 * 165 / 1300, rel=1e-3)
+
+
+# docs/mixture.md
+
+PAGE = " ".join((REPOSITORY / "docs" / "mixture.md").read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize(
+    ("shares", "tokens"),
+    [
+        ({"finnish": {"percent": 60}, "english": {"percent": 30}}, 10_000),
+        ({"finnish": {"percent": 60}, "english": {"rest": True}}, None),
+        ({"finnish": {"tokens": 20_000}, "english": {"rest": True}}, 10_000),
+        ({"finnish": {"percent": 50, "max_epochs": 4}, "english": {"rest": True}}, 1_000_000),
+    ],
+    ids=["over-determined", "under-determined", "impossible", "too many epochs"],
+)
+def test_the_page_shows_messages_as_they_are(shares, tokens):
+    shares = {name: Share(**share) for name, share in shares.items()}
+    with pytest.raises(MixtureError) as raised:
+        solve(shares, {"finnish": 10_000}, tokens=tokens, batch_tokens=1_000, sequence_length=100)
+    assert str(raised.value) in PAGE
+
+
+def test_the_page_shows_a_table_as_it_is():
+    for row in printed_rows(_planned("poro2-70b", *AS_PORO_2_STATES_IT).rows):
+        cells = " │ ".join(cell for cell in row if cell)
+        assert cells in PAGE.replace("│ │", "│"), cells
