@@ -201,6 +201,36 @@ def test_tasks_are_run_and_a_failed_one_is_recorded_and_tried_again(parts, tmp_p
     assert measured == ["200K", "1M"] * 3
 
 
+def test_a_changed_task_file_is_run_again(parts, tmp_path, measured):
+    pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness (the extra `eval`)")
+    root = tmp_path / "recipe"
+    shutil.copytree(parts["root"], root)
+    asked = recipe(tasks=[{"name": "sums_choice", "path": "tasks", "limit": 2}])
+    for _ in range(2):
+        evaluate(asked, **parts | {"root": root}, folder=tmp_path / "results")
+    assert measured == ["200K", "1M"]
+    with (root / "tasks" / "sums.jsonl").open("a") as lines:
+        lines.write((root / "tasks" / "sums.jsonl").read_text().splitlines()[0] + "\n")
+    evaluate(asked, **parts | {"root": root}, folder=tmp_path / "results")
+    assert measured == ["200K", "1M"] * 2
+
+
+def test_a_template_makes_the_special_tokens_that_it_spells(parts, tmp_path):
+    asked = recipe().model_dump()
+    asked["sources"]["prose"] |= {"template": ["<pad>{text}"]}
+    facts = evaluate(Recipe.model_validate(asked), **parts, folder=tmp_path)
+    assert facts["texts"]["prose"]["specials"] == ["<pad>"]
+    assert facts["texts"]["code"]["specials"] == []
+
+
+def test_a_tokenizer_of_another_model_is_refused(parts, tmp_path, model_folder):
+    small = AutoModelForCausalLM.from_pretrained(model_folder("llama"))
+    small.resize_token_embeddings(100)
+    small.save_pretrained(tmp_path / "small")
+    with pytest.raises(ValueError, match="do not belong together"):
+        evaluate_model(tmp_path / "small", tokenizer=parts["tokenizer"])
+
+
 def test_revisions_that_are_not_there_or_not_named_by_tokens_are_refused(parts, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no revisions"):

@@ -14,20 +14,20 @@ from lm_eval.api.instance import Instance
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from tokka.tokenizer.load import load_tokenizer
 
 from tokka.evaluation.beginning import beginning_of
 from tokka.evaluation.harness import HarnessModel
 from tokka.evaluation.tasks import load_tasks, run_task
 from tokka.models.weights import load_hf
 from tokka.recipe.evaluation import Task
+from tokka.tokenizer.load import load_tokenizer
 
 LENGTH = 128
 
 
 def ours(model: Path, tokenizer: Path, **settings: Any) -> HarnessModel:
     network, _ = load_hf(model, dtype=torch.float32)
-    loaded = load_tokenizer(str(tokenizer))
+    loaded = load_tokenizer(tokenizer)
     return HarnessModel(
         network,
         loaded,
@@ -38,7 +38,7 @@ def ours(model: Path, tokenizer: Path, **settings: Any) -> HarnessModel:
 
 
 def theirs(model: Path, tokenizer: Path) -> HFLM:
-    plain = beginning_of(load_tokenizer(str(tokenizer))).token
+    plain = beginning_of(load_tokenizer(tokenizer)).token
     return HFLM(
         pretrained=str(model),
         tokenizer=str(tokenizer),

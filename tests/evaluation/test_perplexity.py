@@ -30,7 +30,7 @@ def test_each_token_is_scored_once_after_at_least_half_a_window(count, length):
 
 
 def test_a_text_of_one_window_has_the_bits_of_transformers_loss(model_folder, tokenizer_folder):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     model, _ = load_hf(model_folder("bloom"), dtype=torch.float32)
     poro = "Poro etsii jäkälää lumen alta."
     score = score_texts(model, tokenizer, {"fi": Text("fi", [poro])}, first=END, sequence_length=256)["fi"]
@@ -47,7 +47,7 @@ def test_a_text_of_one_window_has_the_bits_of_transformers_loss(model_folder, to
 
 
 def test_a_long_text_has_the_bits_of_a_window_that_slides_by_half(model_folder, tokenizer_folder, text):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     model, _ = load_hf(model_folder("llama"), dtype=torch.float32)
     length = 32
     score = score_texts(model, tokenizer, {"all": Text("fi", [text])}, first=END, sequence_length=length)[
@@ -71,7 +71,7 @@ def test_a_long_text_has_the_bits_of_a_window_that_slides_by_half(model_folder, 
 def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary_for_each_token(
     model_folder, tokenizer_folder, text
 ):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     model, config = load_hf(model_folder("llama"), dtype=torch.float32)
     with torch.no_grad():
         model.lm_head.weight.zero_()
@@ -82,7 +82,7 @@ def test_a_model_that_knows_nothing_needs_log2_of_the_vocabulary_for_each_token(
 
 
 def test_the_batch_and_the_order_do_not_change_a_score(model_folder, tokenizer_folder, text):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     model, _ = load_hf(model_folder("bloom"), dtype=torch.float32)
     lines = text.splitlines()
 
@@ -101,7 +101,7 @@ def test_the_batch_and_the_order_do_not_change_a_score(model_folder, tokenizer_f
 
 
 def test_bf16_comes_near_fp32(model_folder, tokenizer_folder, text):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     bits = []
     for dtype in (torch.float32, torch.bfloat16):
         model, _ = load_hf(model_folder("bloom"), dtype=dtype)
@@ -124,9 +124,19 @@ def test_sources_are_apart_and_languages_add_up():
 
 
 def test_a_source_without_documents_has_no_score(model_folder, tokenizer_folder):
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     model, _ = load_hf(model_folder("llama"), dtype=torch.float32)
     found = score_texts(
         model, tokenizer, {"none": Text("fi", []), "some": Text("fi", ["yö"])}, first=END, sequence_length=64
     )
     assert list(found) == ["some"]
+
+
+def test_special_tokens_count_where_the_documents_may_spell_them(model_folder, tokenizer_folder):
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
+    model, _ = load_hf(model_folder("llama"), dtype=torch.float32)
+    texts = {"data": Text("fi", ["<pad>yö<pad>"]), "template": Text("fi", ["<pad>yö<pad>"], ["<pad>"])}
+    found = score_texts(model, tokenizer, texts, first=END, sequence_length=64)
+    assert found["template"].tokens == 2 + len(tokenizer.encode("yö"))
+    assert found["data"].tokens > found["template"].tokens
+    assert found["data"].bytes == found["template"].bytes

@@ -8,13 +8,12 @@ import torch
 
 pytest.importorskip("lm_eval", reason="needs lm-evaluation-harness (the extra `eval`)")
 
-from tokka.tokenizer.load import load_tokenizer
-
 from tokka.evaluation.beginning import beginning_of
 from tokka.evaluation.harness import HarnessModel
 from tokka.evaluation.tasks import load_tasks, run_task
 from tokka.models.weights import load_hf
 from tokka.recipe.evaluation import Task
+from tokka.tokenizer.load import load_tokenizer
 
 LOCAL = """
 dataset_path: json
@@ -30,7 +29,7 @@ doc_to_choice: ["yes", "no"]
 @pytest.fixture(scope="module")
 def model(model_folder, tokenizer_folder) -> HarnessModel:
     network, _ = load_hf(model_folder("llama"), dtype=torch.float32)
-    tokenizer = load_tokenizer(str(tokenizer_folder("plain")))
+    tokenizer = load_tokenizer(tokenizer_folder("plain"))
     return HarnessModel(
         network, tokenizer, beginning=beginning_of(tokenizer), stop_ids={2}, sequence_length=128
     )

@@ -1,24 +1,21 @@
 """Evaluating the revisions of a run, or any model."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokka.data.corpus import read_documents
 from tokka.evaluation.heldout import select_texts
 from tokka.evaluation.locate import locate
 from tokka.evaluation.measure import Measures, Precision, measure, settings_of
 from tokka.evaluation.perplexity import Text
+from tokka.evaluation.tasks import LoadedTask, load_tasks
 from tokka.recipe.evaluation import Task
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import parse_size
 from tokka.recipe.template import spelled_in
 from tokka.tokenizer.load import LoadedTokenizer, load_tokenizer
 from tokka.workspace.files import read_json, write_json
-
-if TYPE_CHECKING:
-    from tokka.evaluation.tasks import LoadedTask
 
 
 def evaluate(
@@ -53,14 +50,14 @@ def evaluate(
         prompts=recipe.evaluation.prompts,
         sequence_length=recipe.training.sequence_length,
         precision=recipe.training.precision,
+        root=root,
     )
     files = {path: folder / f"{path.name}.json" for path in folders}
     pending = [path for path in folders if not _is_done(files[path], settings_of(path, loaded, measures))]
-    tasks = _load_tasks(measures.tasks, root) if pending else []
+    tasks = _load_tasks(measures) if pending else []
     for path in pending:
         result = measure(path.name, path, loaded, measures, tasks)
         write_json(files[path], {"tokens": parse_size(path.name)} | result)
-        gc.collect()
     results = [read_json(files[path]) for path in folders]
     return {
         "texts": results[0]["settings"]["texts"],
@@ -104,9 +101,9 @@ def evaluate_model(
     located = locate(str(model), revision)
     loaded = load_tokenizer(str(tokenizer or located.tokenizer))
     documents = {source: Text(*text) for source, text in (texts or {}).items()}
-    measures = Measures(documents, tasks, prompts, sequence_length, precision)
+    measures = Measures(documents, tasks, prompts, sequence_length, precision, root)
     name = f"{model}@{revision}" if revision else str(model)
-    return measure(name, located.model, loaded, measures, _load_tasks(tasks, root))
+    return measure(name, located.model, loaded, measures, _load_tasks(measures))
 
 
 def _revisions(folder: Path) -> list[Path]:
@@ -136,9 +133,5 @@ def _is_done(path: Path, settings: Mapping[str, Any]) -> bool:
     return result["settings"] == settings and not any("error" in task for task in result["tasks"])
 
 
-def _load_tasks(tasks: Sequence[Task], root: Path) -> list["LoadedTask"]:
-    if not tasks:
-        return []
-    from tokka.evaluation.tasks import load_tasks
-
-    return load_tasks(tasks, root)
+def _load_tasks(measures: Measures) -> list[LoadedTask]:
+    return load_tasks(measures.tasks, measures.root) if measures.tasks else []

@@ -64,15 +64,13 @@ def likelihoods(
         batch_tokens: at most so many tokens go through the model at once, but always one row.
         progress: advanced by the windows' scored tokens.
     """
-    results: list[Likelihood | None] = [None] * len(windows)
+    log, greedy = np.empty(len(windows)), np.empty(len(windows), dtype=np.bool_)
     for rows in _batches(windows, batch_tokens):
         members = [index for row in rows for index in row]
-        found = _score(model, [[windows[index] for index in row] for row in rows])
-        for index, likelihood in zip(members, found, strict=True):
-            results[index] = likelihood
+        log[members], greedy[members] = _score(model, [[windows[index] for index in row] for row in rows])
         if progress is not None:
             progress.advance(sum(windows[index].scored for index in members))
-    return [likelihood for likelihood in results if likelihood is not None]
+    return [Likelihood(*each) for each in zip(log.tolist(), greedy.tolist(), strict=True)]
 
 
 def _batches(windows: Sequence[Window], batch_tokens: int) -> list[list[list[int]]]:
@@ -94,11 +92,11 @@ def _batches(windows: Sequence[Window], batch_tokens: int) -> list[list[list[int
     return batches
 
 
-def _score(model: LanguageModel, rows: list[list[Window]]) -> list[Likelihood]:
+def _score(model: LanguageModel, rows: list[list[Window]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return log-likelihood and greediness of the windows of ``rows``, one after the other."""
     device = next(model.parameters()).device
     windows = [window for row in rows for window in row]
     scored = np.array([window.scored for window in windows])
-    owner = np.repeat(np.arange(len(windows)), scored)
     row_of = np.repeat(np.repeat(np.arange(len(rows)), [len(row) for row in rows]), scored)
     position = np.concatenate([np.arange(len(w.tokens) - 1 - w.scored, len(w.tokens) - 1) for w in windows])
     targets = np.concatenate([window.tokens[-window.scored :] for window in windows])
@@ -110,9 +108,8 @@ def _score(model: LanguageModel, rows: list[list[Window]]) -> list[Likelihood]:
     hidden = hidden[torch.from_numpy(row_of).to(device), torch.from_numpy(position).to(device)]
     log, best = _target_log_probabilities(model, hidden, torch.from_numpy(targets).to(device))
 
-    totals = np.bincount(owner, weights=log, minlength=len(windows))
-    misses = np.bincount(owner, weights=~best, minlength=len(windows))
-    return [Likelihood(float(total), bool(miss == 0)) for total, miss in zip(totals, misses, strict=True)]
+    begins = np.cumsum(scored) - scored
+    return np.add.reduceat(log, begins), np.logical_and.reduceat(best, begins)
 
 
 def _target_log_probabilities(

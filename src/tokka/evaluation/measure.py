@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -13,6 +13,7 @@ from tokka.evaluation.convention import stop_ids_of
 from tokka.evaluation.likelihood import BATCH_TOKENS
 from tokka.evaluation.perplexity import Text, by_language, score_texts
 from tokka.evaluation.samples import SAMPLING, write_samples
+from tokka.evaluation.tasks import LoadedTask, digest_task_folders, run_task
 from tokka.models.model import LanguageModel
 from tokka.models.spec import config_from_hf, spec_for
 from tokka.models.weights import load_hf
@@ -22,9 +23,6 @@ from tokka.training.device import keep_freed_memory
 from tokka.workspace.files import digest_file, digest_json, read_json
 from tokka.workspace.machine import describe
 from tokka.workspace.manifest import package_versions
-
-if TYPE_CHECKING:
-    from tokka.evaluation.tasks import LoadedTask
 
 MAX_SEQUENCE_LENGTH = 8192
 """Where nothing else is said, a model that could read more is given this many tokens at a time."""
@@ -45,6 +43,7 @@ class Measures:
             :data:`MAX_SEQUENCE_LENGTH`.
         precision: of weights and matrix products, fp32 where the machine has no bf16; softmax and sums are
             wider.
+        root: where relative folders of tasks begin.
     """
 
     texts: Mapping[str, Text] = field(default_factory=dict)
@@ -52,6 +51,7 @@ class Measures:
     prompts: Sequence[str] = ()
     sequence_length: int | None = None
     precision: Precision = "bf16"
+    root: Path = Path()
 
 
 def settings_of(model: Path, tokenizer: LoadedTokenizer, measures: Measures) -> dict[str, Any]:
@@ -80,6 +80,7 @@ def settings_of(model: Path, tokenizer: LoadedTokenizer, measures: Measures) -> 
             for source, text in measures.texts.items()
         },
         "tasks": [task.model_dump(mode="json") for task in measures.tasks],
+        "task_folders": digest_task_folders(measures.tasks, measures.root),
         "prompts": list(measures.prompts),
         "sampling": SAMPLING,
         "versions": package_versions(),
@@ -87,7 +88,7 @@ def settings_of(model: Path, tokenizer: LoadedTokenizer, measures: Measures) -> 
 
 
 def measure(
-    name: str, model: Path, tokenizer: LoadedTokenizer, measures: Measures, tasks: Sequence["LoadedTask"]
+    name: str, model: Path, tokenizer: LoadedTokenizer, measures: Measures, tasks: Sequence[LoadedTask]
 ) -> dict[str, Any]:
     """Measure the model in the folder ``model``.
 
@@ -102,9 +103,17 @@ def measure(
         JSON: ``name``, ``settings``, ``parameters``, ``sources`` and ``languages`` (by name the fields of
         :class:`~tokka.evaluation.perplexity.Score`), ``tasks`` (what
         :func:`~tokka.evaluation.tasks.run_task` returns), ``samples`` and ``seconds``.
+
+    Raises:
+        OSError, ValueError: the folder holds no whole model, or not that of the tokenizer.
     """
     begun = time.monotonic()
     settings = settings_of(model, tokenizer, measures)
+    if tokenizer.size > settings["config"]["vocab_size"]:
+        raise ValueError(
+            f"the tokenizer in {tokenizer.folder} has {tokenizer.size} tokens, the model in {model} "
+            f"{settings['config']['vocab_size']}; they do not belong together"
+        )
     keep_freed_memory()
     network, config = load_hf(model, dtype=DTYPES[settings["precision"]], device=settings["device"])
     scores = score_texts(
@@ -135,7 +144,7 @@ def measure(
 
 
 def _run_tasks(
-    tasks: Sequence["LoadedTask"],
+    tasks: Sequence[LoadedTask],
     network: LanguageModel,
     tokenizer: LoadedTokenizer,
     settings: Mapping[str, Any],
@@ -143,7 +152,6 @@ def _run_tasks(
     if not tasks:
         return []
     from tokka.evaluation.harness import HarnessModel
-    from tokka.evaluation.tasks import run_task
 
     model = HarnessModel(
         network,

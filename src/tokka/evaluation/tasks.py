@@ -4,14 +4,20 @@ A task that cannot be had or fails is reported by name and recorded; the others 
 """
 
 import contextlib
+import difflib
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from tokka.recipe.evaluation import Task
+from tokka.workspace.files import digest_file, digest_json
 from tokka.workspace.progress import say
 
 if TYPE_CHECKING:
@@ -59,6 +65,21 @@ def load_tasks(tasks: Sequence[Task], root: Path) -> list[LoadedTask]:
     return [_load(task, root) for task in tasks]
 
 
+def digest_task_folders(tasks: Sequence[Task], root: Path) -> dict[str, str]:
+    """Return the SHA-256 of all that the tasks' own folders hold, by folder as stated."""
+    folders = {task.path: root / task.path for task in tasks if task.path}
+    return {
+        stated: digest_json(
+            {
+                path.relative_to(folder).as_posix(): digest_file(path)
+                for path in folder.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            }
+        )
+        for stated, folder in folders.items()
+    }
+
+
 def run_task(loaded: LoadedTask, model: "LM") -> dict[str, Any]:
     """Run one task; return its figures as JSON, or ``{"error": reason}``.
 
@@ -72,6 +93,7 @@ def run_task(loaded: LoadedTask, model: "LM") -> dict[str, Any]:
     about = {"name": loaded.task.name, "limit": loaded.task.limit}
     if loaded.error:
         return about | {"error": loaded.error}
+    _seed()
     try:
         for task in loaded.loaded["tasks"].values():
             _set_shots(task, loaded.task.shots)
@@ -84,12 +106,13 @@ def run_task(loaded: LoadedTask, model: "LM") -> dict[str, Any]:
 
 def _load(task: Task, root: Path) -> LoadedTask:
     folder = (root / task.path).resolve() if task.path else None
+    _seed()
     try:
         if folder is not None and not folder.is_dir():
-            raise ValueError(f"there is no folder {folder}")
+            raise ValueError(f"there is no folder {task.path}")
         manager = _tasks_in(folder) if folder else _harness_tasks()
         if task.name not in manager.task_index:
-            raise ValueError(f"no task or group has this name {_where(manager, folder, task.name)}")
+            raise ValueError(f"no task or group has this name {_where(manager, task)}")
         _refuse_foreign_code(manager, task.name)
         # Data files of a task are named relative to its folder, as everything in a recipe is to the recipe.
         with contextlib.chdir(folder) if folder else contextlib.nullcontext():
@@ -112,12 +135,10 @@ def _harness_tasks() -> "TaskManager":
     return TaskManager()
 
 
-def _where(manager: "TaskManager", folder: Path | None, name: str) -> str:
-    import difflib
-
-    if folder is not None:
-        return f"in {folder}; there are {', '.join(manager.all_tasks) or 'no task files'}"
-    close = difflib.get_close_matches(name, manager.all_tasks, n=1)
+def _where(manager: "TaskManager", task: Task) -> str:
+    if task.path:
+        return f"in {task.path}; there are {', '.join(manager.all_tasks) or 'no task files'}"
+    close = difflib.get_close_matches(task.name, manager.all_tasks, n=1)
     return f"in lm-evaluation-harness{f'; did you mean {close[0]}?' if close else ''}"
 
 
@@ -153,6 +174,13 @@ def _configurations(manager: "TaskManager", member: str | Mapping[str, Any]) -> 
     if isinstance(config.get("task"), list):
         for each in config["task"]:
             yield from _configurations(manager, each)
+
+
+def _seed() -> None:
+    """Seed what a task may draw from, to choose or to shuffle; the harness's own seeds."""
+    random.seed(0)
+    np.random.seed(1234)
+    torch.manual_seed(1234)
 
 
 def _set_shots(task: Any, shots: int | None) -> None:
