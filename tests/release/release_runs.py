@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+import tokka
 from tokka.evaluation.perplexity import Score
 from tokka.models.hugging_face import SpecialTokens
 from tokka.models.spec import spec_for
@@ -17,9 +19,13 @@ from tokka.recipe.load import load_recipe
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import format_size
 from tokka.release.record import RunRecord
+from tokka.tokenizer.fertility import fertility
+from tokka.tokenizer.load import load_tokenizer
+from tokka.tokenizer.train import train_tokenizer
 from tokka.workspace.files import write_json, write_text
 from tokka.workspace.manifest import Manifest, describe_outputs
 
+DEMO = Path(tokka.__file__).parent / "demo" / "corpus"
 BATCH, STEPS, REVISIONS = 2048, 96, 3
 MIX = {"finnish": 50.0, "english": 37.5, "code": 12.5}
 PROMPTS = ["Suomen talvi on", "def parse("]
@@ -50,7 +56,7 @@ def make_recipe(folder: Path, *, architecture: str = "bloom", **changes: Any) ->
         "name": "tiny",
         "sources": SOURCES,
         "mixture": {source: {"percent": percent} for source, percent in MIX.items()},
-        "tokenizer": {"train": {"vocab_size": 384, "pattern": "bloom"}},
+        "tokenizer": {"train": {"vocab_size": 384, "pattern": "bloom", "sample_bytes": "100K"}},
         "model": MODELS[architecture],
         "training": {
             "tokens": BATCH * STEPS,
@@ -93,10 +99,6 @@ def make_run(folder: Path, *, until: str = "evaluation", shard_bytes: int = 10**
     return recipe
 
 
-def read(folder: Path) -> RunRecord:
-    return RunRecord.read(folder)
-
-
 def _finish(folder: Path, stage: str, facts: dict[str, Any], *patterns: str, **inputs: str) -> None:
     (folder / stage).mkdir(parents=True, exist_ok=True)
     outputs = describe_outputs(folder / stage, patterns)
@@ -121,25 +123,16 @@ def _make_corpora(recipe: Recipe, folder: Path) -> None:
 
 
 def _make_tokenizer(recipe: Recipe, folder: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=384,
-        special_tokens=["<unk>", "<s>", "</s>", "<pad>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(
-        ["Suomen talvi on pitkä ja luminen.", "def parse(text): return text"], trainer
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    ).save_pretrained(folder / "tokenizer")
-    _finish(folder, "tokenizer", {}, "*.json")
+    assert recipe.tokenizer.train is not None
+    texts = {"fi": DEMO / "finnish_a.jsonl", "en": DEMO / "english.jsonl"}
+    documents = {
+        language: [json.loads(line)["text"] for line in path.open()] for language, path in texts.items()
+    }
+    facts = train_tokenizer(recipe.tokenizer.train, documents, folder / "tokenizer")
+    own = {recipe.name: load_tokenizer(folder / "tokenizer")}
+    rows = fertility(own, {"finnish": ("fi", documents["fi"]), "english": ("en", documents["en"])})
+    write_json(folder / "tokenizer" / "fertility.json", [asdict(row) for row in rows])
+    _finish(folder, "tokenizer", facts, "*.json")
 
 
 def _make_tokens(recipe: Recipe, folder: Path) -> None:
@@ -228,7 +221,7 @@ def _make_training(recipe: Recipe, folder: Path, shard_bytes: int) -> None:
 
 def _make_evaluation(recipe: Recipe, folder: Path) -> None:
     languages = {name: source.language for name, source in recipe.sources.items()}
-    for number, revision in enumerate(read(folder).revisions, start=1):
+    for number, revision in enumerate(RunRecord.read(folder).revisions, start=1):
         sources = {
             name: Score(
                 bits=40_000 / number + 1000 * place, documents=10, bytes=10_000, characters=9_500, tokens=4000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import scan_cache_dir
-
 from release_runs import make_run
+
 from tokka.recipe.recipe import Recipe
 from tokka.release.hub import LATEST, HubRepo, link_or_copy
 from tokka.release.publish import publish

@@ -8,15 +8,20 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tokka.recipe.model import Bloom
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import format_size
 from tokka.release import tables
-from tokka.release.figures import count, duration
 from tokka.release.hub import is_hub_id, public_name
-from tokka.release.languages import language_codes, language_name
+from tokka.release.languages import language_codes
 from tokka.release.markdown import Markdown, code_block, inline, link, prose
 from tokka.release.record import RunRecord
+from tokka.release.words import (
+    architecture_in_words,
+    kind_in_words,
+    languages_in_words,
+    tokenizer_in_words,
+    training_in_words,
+)
 from tokka.workspace.files import read_json
 
 _HUB = "https://huggingface.co"
@@ -76,19 +81,19 @@ def _context(record: RunRecord, revision: str) -> dict[str, Any]:
         "is_latest": is_latest,
         "budget": format_size(record.facts("mixture")["tokens"]),
         "summary": prose(release.summary),
-        "kind": _kind(record),
+        "kind": kind_in_words(record),
         "origin": f"continued pretraining of {public_name(base)}" if base else "pretraining",
-        "languages": _listed([language_name(language) for language in recipe.languages]),
-        "architecture": _architecture(recipe),
+        "languages": languages_in_words(recipe),
+        "architecture": architecture_in_words(recipe),
         "overview_table": tables.overview_table(record),
         "interval": _interval(recipe),
         "checkpoints": [link(name, f"{_HUB}/{release.repo}/tree/{name}") for name in shown],
         "repo": Markdown(release.repo),
         "dtype": config["dtype"],
-        "training": " ".join(_training(record, is_latest=is_latest)),
+        "training": " ".join(training_in_words(record, is_latest=is_latest)),
         "hyperparameter_table": tables.hyperparameter_table(record),
-        "tokenizer": _tokenizer(record),
-        "fertility_table": None,
+        "tokenizer": tokenizer_in_words(record),
+        "fertility_table": tables.fertility_table(record),
         "sources": len(recipe.sources),
         "mixture_table": tables.mixture_table(record),
         "realised_table": tables.realised_table(record),
@@ -108,55 +113,9 @@ def _context(record: RunRecord, revision: str) -> dict[str, Any]:
     }
 
 
-def _kind(record: RunRecord) -> str:
-    parameters = record.facts("training").get("parameters")
-    size = f"{count(parameters)} parameter " if parameters else ""
-    return f"{size}decoder-only transformer"
-
-
-def _architecture(recipe: Recipe) -> str:
-    if isinstance(recipe.model, Bloom):
-        return (
-            "It uses the BLOOM architecture: ALiBi, which allows for inputs longer than those of training, "
-            "LayerNorm after the embedding, GELU, biases, and one embedding for input and output."
-        )
-    scaling = " scaled as in Llama 3.1" if recipe.model.rope_scaling else ""
-    return (
-        f"It uses the Llama architecture: rotary position embeddings{scaling}, grouped-query attention, "
-        "SwiGLU and RMSNorm, and no biases."
-    )
-
-
 def _interval(recipe: Recipe) -> str:
     every = recipe.training.checkpoints.revisions
     return f", one every {format_size(every)} tokens" if every else ""
-
-
-def _training(record: RunRecord, *, is_latest: bool) -> Iterator[str]:
-    """Yield sentences: on what the model was trained, in which layout, and how fast."""
-    training, facts = record.recipe.training, record.facts("training")
-    layout = training.layout
-    parts = {"TP": layout.tensor, "PP": layout.pipeline, "CP": layout.context, "DP": layout.data}
-    shown = ", ".join(f"{name}={size}" for name, size in parts.items())
-    ranks = f"a world size of {layout.ranks} ({shown})" if layout.ranks > 1 else "one process"
-    recomputed = "activation checkpointing, " if training.activation_checkpointing == "full" else ""
-    where = f" on {facts['machine']['name']}" if "machine" in facts else ""
-    yield (
-        f"Training ran{where} with {ranks}, {recomputed}a micro batch of {training.micro_batch} and "
-        f"gradient accumulation of {training.accumulation}."
-    )
-    if is_latest and "tokens_per_second" in facts:
-        used = f", {facts['mfu_percent']}% of the peak FLOP/s" if facts.get("mfu_percent") else ""
-        yield (
-            f"It took {duration(facts['seconds'])}, at a median of {count(facts['tokens_per_second'])} "
-            f"tokens per second{used}."
-        )
-    if is_latest and facts.get("skipped_steps"):
-        yield f"Steps skipped, as their loss or gradient was out of bounds: {facts['skipped_steps']}."
-
-
-def _tokenizer(record: RunRecord) -> str:
-    return ""
 
 
 def _samples(results: Sequence[Mapping[str, Any]], revision: str) -> Iterator[Markdown]:
@@ -169,9 +128,3 @@ def _samples(results: Sequence[Mapping[str, Any]], revision: str) -> Iterator[Ma
 def _python_string(text: str) -> Markdown:
     """Return ``text`` as a literal that neither ends its line nor the code fence around it."""
     return Markdown(json.dumps(text, ensure_ascii=False).replace("`", "\\u0060"))
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names as prose lists them: ``a``, ``a and b``, ``a, b and c``."""
-    *first, last = dict.fromkeys(names)
-    return f"{', '.join(first)} and {last}" if first else last

@@ -84,7 +84,8 @@ def mixture_curve(metrics: Metrics, wanted: Mapping[str, float]) -> Curve | None
         return None
     edges = np.unique(np.linspace(0, len(metrics) - 1, 61).astype(int))
     amounts = np.diff(given[:, edges], axis=1, prepend=0.0)[:, 1:]
-    shares = 100 * amounts / amounts.sum(axis=0)
+    totals = amounts.sum(axis=0)
+    shares = 100 * np.divide(amounts, totals, out=np.zeros_like(amounts), where=totals > 0)
     tokens = metrics["tokens"][edges[1:]]
     chart = area_chart(
         list(wanted), tokens, shares, label="Realised mixture over tokens", wanted=list(wanted.values())

@@ -23,17 +23,22 @@ _NAMES = {
 _SUBJECTS = {"math": "mathematics"}
 
 
-def language_name(code: str) -> str:
-    """Return the English name of a source's language: ``fi`` -> Finnish, ``fi-en`` -> Finnish and English.
+def language_names(code: str) -> list[str]:
+    """Return the English names in a source's language: ``fi-en`` -> Finnish, English.
 
     What is no known code, such as ``code``, names itself.
     """
     parts = code.split("-")
-    if len(parts) > 1 and all(part in _NAMES for part in parts):
-        return " and ".join(_NAMES[part] for part in parts)
-    return _NAMES.get(code) or _SUBJECTS.get(code, code)
+    if all(part in _NAMES for part in parts):
+        return [_NAMES[part] for part in parts]
+    return [_SUBJECTS.get(code, code)]
+
+
+def language_name(code: str) -> str:
+    """Return one name for a source's language: ``fi-en`` -> Finnish and English."""
+    return " and ".join(language_names(code))
 
 
 def language_codes(code: str) -> list[str]:
     """Return the ISO 639 codes in a source's language, none for ``code`` or ``math``."""
-    return [part for part in code.split("-") if part in _NAMES or (len(part) in (2, 3) and part.isalpha())]
+    return [part for part in code.split("-") if len(part) in (2, 3) and part.islower()]

@@ -7,7 +7,8 @@ import re
 
 from tokka.release.table import Strong, Table
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w)")
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w)|^[-+=]")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
@@ -27,7 +28,7 @@ def inline(value: object) -> Markdown:
     if isinstance(value, Strong):
         return Markdown(f"**{inline(value.text)}**")
     text = " ".join(str(value).split()).replace("&", "&amp;")
-    return Markdown(_SPECIAL.sub(lambda match: "\\" + match[0], text))
+    return Markdown(_NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(lambda match: "\\" + match[0], text)))
 
 
 def link(text: str, address: str) -> Markdown:

@@ -23,14 +23,15 @@ class RunRecord:
         manifests: of the finished stages, by name, in the order of the line.
         results: of the evaluation of each revision, by rising tokens, as
             :func:`tokka.evaluation.measure.measure` describes them.
-        fertility: content of ``tokenizer/fertility.json``; None where it was not measured.
+        fertility: rows of ``tokenizer/fertility.json``, each the fields of a
+            :class:`tokka.tokenizer.fertility.Fertility`; none where it was not measured.
     """
 
     folder: Path
     recipe: Recipe
     manifests: dict[str, Manifest]
     results: list[dict[str, Any]] = field(default_factory=list)
-    fertility: dict[str, Any] | None = None
+    fertility: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path, recipe: Recipe | None = None) -> Self:
@@ -50,7 +51,7 @@ class RunRecord:
             recipe=recipe,
             manifests={stage: manifest for stage, manifest in found.items() if manifest is not None},
             results=read_results(folder / "evaluation"),
-            fertility=read_json(fertility) if fertility.is_file() else None,
+            fertility=read_json(fertility) if fertility.is_file() else [],
         )
 
     def facts(self, stage: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tokka.release.hub import public_name
 from tokka.release.languages import language_name
 from tokka.release.metrics import Metrics, read_metrics
 from tokka.release.record import RunRecord
+from tokka.release.words import languages_in_words
 from tokka.workspace.files import write_text
 
 _SECTIONS = ("Evaluation", "Training", "Samples", "Data", "Tokenizer", "Provenance")
@@ -79,9 +80,8 @@ def _context(record: RunRecord) -> dict[str, Any]:
 def _subtitle(record: RunRecord) -> str:
     recipe = record.recipe
     architecture = {"llama": "Llama", "bloom": "BLOOM"}[recipe.model.architecture]
-    languages = ", ".join(dict.fromkeys(language_name(language) for language in recipe.languages))
     made = f"continued from {public_name(recipe.model.base)}" if recipe.model.base else "trained from scratch"
-    return f"A {architecture} language model, {made}: {languages}"
+    return f"A {architecture} language model, {made}, for {languages_in_words(recipe)}"
 
 
 def _tiles(record: RunRecord, metrics: Metrics | None) -> Iterator[Tile]:

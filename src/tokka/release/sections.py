@@ -6,13 +6,14 @@ import numpy as np
 from markupsafe import Markup
 
 from tokka.release import tables
-from tokka.release.charts import COLORS, Series, line_chart
+from tokka.release.charts import COLORS, Series, bar_chart, line_chart
 from tokka.release.curves import loss_curve, mixture_curve, other_curves
 from tokka.release.figures import duration, size
 from tokka.release.languages import language_name
 from tokka.release.metrics import Metrics
 from tokka.release.record import RunRecord
 from tokka.release.table import Table
+from tokka.release.words import tokenizer_in_words
 
 _MOST_SKIPPED = 50
 """Skipped steps that are listed; ``training/skipped.jsonl`` has them all."""
@@ -83,10 +84,19 @@ def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
 
 
 def tokenizer(record: RunRecord) -> dict[str, Any] | None:
-    """Return what the tokenizer is, and its fertility."""
+    """Return how the tokenizer was made, and its fertility beside that of others it was compared with."""
     if "tokenizer" not in record.manifests:
         return None
-    return {"summary": "", "chart": Markup(""), "legend": [], "fertility": None}
+    names = list(dict.fromkeys(row["tokenizer"] for row in record.fertility))
+    found = {(row["source"], row["tokenizer"]): row["tokens_per_word"] for row in record.fertility}
+    sources = list(dict.fromkeys(source for source, _ in found))
+    groups = [(source, [found.get((source, name), np.nan) for name in names]) for source in sources]
+    return {
+        "summary": tokenizer_in_words(record),
+        "chart": bar_chart(groups, names, label="Tokens per word by source") if groups else Markup(""),
+        "legend": [(name, index % COLORS) for index, name in enumerate(names)] if len(names) > 1 else [],
+        "fertility": tables.fertility_table(record),
+    }
 
 
 def provenance(record: RunRecord) -> dict[str, Any]:

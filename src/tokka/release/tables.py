@@ -5,12 +5,12 @@ from typing import Any
 
 from tokka.evaluation.compare import Row, compare
 from tokka.recipe.sizes import format_size
-from tokka.recipe.training import Schedule
 from tokka.release.figures import count, rate, significant
 from tokka.release.hub import public_name
 from tokka.release.languages import language_name
 from tokka.release.record import RunRecord
 from tokka.release.table import Strong, Table
+from tokka.release.words import schedule_in_words
 
 _BITS = "bits per byte"
 Results = Sequence[Mapping[str, Any]]
@@ -54,21 +54,6 @@ def hyperparameter_table(record: RunRecord) -> Table:
     if mixture:
         rows.append(("Total tokens", format_size(mixture["tokens"]), f"{mixture['steps']} steps"))
     return Table(("Hyperparameter", "Value", "Comment"), rows, "ccc")
-
-
-def schedule_in_words(schedule: Schedule) -> str:
-    """Return the course of the learning rate: ``10B tokens warm-up, cosine decay to 2e-5``."""
-    parts = [f"{format_size(schedule.warmup)} tokens warm-up"] if schedule.warmup else []
-    decay = format_size(schedule.decay) if schedule.decay else ""
-    match schedule.shape:
-        case "constant":
-            parts.append("constant")
-        case "wsd":
-            parts.append(f"constant, linear decay to {rate(schedule.min_lr)} over the last {decay} tokens")
-        case shape:
-            until = f" at {decay} tokens" if decay else ""
-            parts.append(f"{shape} decay to {rate(schedule.min_lr)}{until}")
-    return ", ".join(parts)
 
 
 def mixture_table(record: RunRecord) -> Table | None:
@@ -127,6 +112,25 @@ def rejected_table(record: RunRecord) -> Table | None:
         if records
     ]
     return Table(("Dataset", "Reason", "Records rejected"), rows, "llr") if rows else None
+
+
+def fertility_table(record: RunRecord) -> Table | None:
+    """Return what each tokenizer makes of each source; None where that was not measured."""
+    if not record.fertility:
+        return None
+    rows = [
+        (
+            row["source"],
+            language_name(row["language"]),
+            row["tokenizer"],
+            f"{row['tokens_per_word']:.2f}",
+            f"{row['bytes_per_token']:.2f}",
+            "" if row["cost"] is None else f"{row['cost']:.2f}",
+        )
+        for row in record.fertility
+    ]
+    headings = ("Dataset", "Language", "Tokenizer", "Tokens per word", "Bytes per token", "Cost, English = 1")
+    return Table(headings, rows, "lllrrr")
 
 
 def bits_table(results: Results) -> Table | None:

@@ -49,7 +49,7 @@ def upload(
     Args:
         folder: what :func:`tokka.release.publish.publish` wrote.
         repo: where to: organisation/name; default: the repository that the release names.
-        private: make the repository private, if it has to be made.
+        private: make the repository private, if it has to be made; else as the organisation has it.
         dry_run: only say what an empty repository would need; uses no network.
 
     Returns:
@@ -72,7 +72,7 @@ def upload(
         raise ValueError("no token for the hub; log in with `hf auth login`, or set HF_TOKEN")
     api = HfApi()
     try:
-        api.create_repo(repo, private=private, exist_ok=True)
+        api.create_repo(repo, private=private or None, exist_ok=True)
         return [_bring(api, repo, revision, local) for revision in _in_order(local)]
     except HTTPError as error:
         if isinstance(error, OSError):
