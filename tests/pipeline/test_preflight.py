@@ -204,6 +204,17 @@ def test_a_local_data_set_that_is_there(recipe: MakeRecipe, tmp_path: Path) -> N
     )
 
 
+def test_the_tokenizer_of_a_megatron_source(
+    recipe: MakeRecipe, tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    for name in ("ids.bin", "ids.idx"):
+        (tmp_path / name).touch()
+    here = recipe(sources=source(path="ids", format="megatron", tokenizer=str(tokenizer_folder)))
+    nowhere = recipe(sources=source(path="ids", format="megatron", tokenizer="org/model"))
+    assert problems(here, tmp_path) == {}
+    assert "org/model is not on this machine" in problems(nowhere, tmp_path)["sources.poro.tokenizer"]
+
+
 def test_a_tokenizer_that_is_nowhere(recipe: MakeRecipe, tmp_path: Path) -> None:
     found = problems(recipe(tokenizer={"load": "org/model"}), tmp_path)
     assert "org/model is not on this machine" in found["tokenizer.load"]
@@ -261,7 +272,7 @@ def test_a_base_that_is_nowhere_or_no_model(
 ) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
-    for base, reason in {"org/model": "not on this machine", "broken": "config.json"}.items():
+    for base, reason in {"org/model": "not on this machine", "broken": "broken/config.json: "}.items():
         model = LLAMA | {"vocab_size": 384, "base": base}
         found = problems(recipe(model=model, tokenizer={"load": str(tokenizer_folder)}), tmp_path)
         assert reason in found["model.base"]
@@ -277,7 +288,8 @@ def test_a_base_with_another_tokenizer(recipe: MakeRecipe, tmp_path: Path, base:
     found = problems(
         recipe(model=LLAMA | {"vocab_size": 384, "base": "base"}, tokenizer={"load": "other"}), tmp_path
     )
-    assert "gives 'a' the id" in found["tokenizer.load"]
+    assert "and the weights of model.base know it as" in found["tokenizer.load"]
+    assert "`tokenizer: {load: base}`" in found["tokenizer.load"]
 
 
 def test_a_disk_that_is_too_small(

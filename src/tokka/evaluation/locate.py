@@ -59,15 +59,13 @@ def _revision(run: Path, revision: str | None) -> Path:
 
 def _fetch(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
     try:
-        try:
-            return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-        except HFValidationError:
-            raise
-        except Exception:  # no network, or the hub does not have it: an earlier download or release may
-            return Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except Exception as error:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except Exception as error:  # no network, or no such model there
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except Exception:
         wanted = f"{name} at revision {revision!r}" if revision else name
-        raise FileNotFoundError(f"{wanted} is no folder, and no model that the hub gives: {error}") from error
+        raise FileNotFoundError(f"{wanted} is no folder, and no model that the hub gives: {reason}") from None

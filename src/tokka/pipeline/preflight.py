@@ -1,11 +1,12 @@
 """What only this machine can tell of a recipe, before anything starts: whether all that it needs is here."""
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tokka.recipe.load import Problem
 from tokka.recipe.model import Bloom, Llama
@@ -14,13 +15,16 @@ from tokka.recipe.sources import Source
 from tokka.workspace.hub import Hub, cached_file
 from tokka.workspace.machine import describe, disk_free, format_bytes, missing_modules
 
+if TYPE_CHECKING:
+    from tokka.data.sources.read import Input
+
 _PROBED_FILES, _PROBED_RECORDS = 16, 5
 
 
 def check(
     recipe: Recipe, root: Path, *, folder: Path = Path(), stages: Collection[str] | None = None
 ) -> list[Problem]:
-    """Return what keeps ``recipe`` from running on this machine, each with a remedy. Nothing lets it run.
+    """Return all that keeps ``recipe`` from running on this machine, each with a remedy.
 
     Args:
         recipe: a valid recipe.
@@ -52,7 +56,7 @@ def _all_stages(recipe: Recipe) -> list[str]:
 
 
 def _source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Problem]:
-    """A source whose files, folder or data set are not there, or whose records lack its fields."""
+    """Find what a source names that is not there: files, data sets, tokenizers, and fields of records."""
     from tokka.data.sources.files import SourceError
     from tokka.data.sources.read import find_inputs
 
@@ -72,19 +76,23 @@ def _source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Problem]
         stated, _, reason = str(error).partition(": ")
         yield Problem(f"{key}.{stated}", reason)
         return
+    if source.tokenizer is not None:  # of a Megatron source; to read that would be to fetch it
+        found = _local(source.tokenizer, "tokenizer.json", root)
+        why_not = "" if found else hub.why_not("model", source.tokenizer)
+        if why_not:
+            yield Problem(f"{key}.tokenizer", why_not)
+        return
     yield from islice(_lacking_fields(key, source, inputs), 1)
 
 
-def _lacking_fields(key: str, source: Source, inputs: Iterable[Any]) -> Iterator[Problem]:
-    """Inputs whose first records all lack a field that the documents are made of."""
+def _lacking_fields(key: str, source: Source, inputs: Iterable["Input"]) -> Iterator[Problem]:
+    """Find inputs whose first records all lack a field that the documents are made of."""
     from tokka.data.documents import Reason, Rejected
     from tokka.data.sources.read import read_input
     from tokka.data.sources.record import fields_of
 
     stated = "text" if source.template is None else "template"
     for one in islice(inputs, _PROBED_FILES):
-        if getattr(one, "format", "") == "megatron":  # ids; reading them would fetch the tokenizer
-            continue
         records = list(islice(read_input(one, source), _PROBED_RECORDS))
         lacking = [r for r in records if isinstance(r, Rejected) and r.reason == Reason.MISSING_FIELD]
         if records and len(lacking) == len(records):
@@ -97,21 +105,24 @@ def _lacking_fields(key: str, source: Source, inputs: Iterable[Any]) -> Iterator
             )
 
 
-def _fields_there(one: Any, excerpt: bytes) -> list[str]:
-    """Return the fields of the record that begins with ``excerpt``; of a column store, all there are."""
-    import orjson
-    import pyarrow.parquet as pq
+def _fields_there(one: "Input", excerpt: bytes) -> list[str]:
+    """Return the fields of the record of ``one`` that begins with ``excerpt``."""
+    from tokka.data.sources.files import InputFile
 
-    if getattr(one, "format", "") == "parquet":
+    if isinstance(one, InputFile) and one.format == "parquet":  # of which only the wanted columns are read
+        import pyarrow.parquet as pq
+
         return list(pq.read_schema(one.path).names)
     try:
-        return list(orjson.loads(excerpt))
-    except orjson.JSONDecodeError:  # a record longer than its excerpt
+        return list(json.loads(excerpt))
+    except ValueError:  # the record is longer than its excerpt
         return []
 
 
 def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
-    """A tokenizer that cannot be had, or whose ids do not fit the model or its base."""
+    """Find a tokenizer that cannot be had, or whose ids do not fit the model or its base."""
+    from tokka.tokenizer.load import load_tokenizer
+
     name, revision, base = recipe.tokenizer.load, recipe.tokenizer.revision, recipe.model.base
     if name is None:
         if base is not None:
@@ -127,8 +138,6 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
         if why_not:
             yield Problem("tokenizer.load", why_not)
         return
-    from tokka.tokenizer.load import load_tokenizer
-
     try:
         tokenizer = load_tokenizer(str(found))
     except (OSError, ValueError) as error:
@@ -141,12 +150,12 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
             f"least {tokenizer.size}, best a multiple of 128",
         )
     theirs = None if base is None else _local(base, "tokenizer.json", root)
-    if theirs is not None:
+    if theirs is not None and (theirs / "tokenizer.json").is_file():
         yield from _moved_ids(found / "tokenizer.json", theirs / "tokenizer.json", str(base))
 
 
 def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
-    """A tokenizer that gives tokens other ids than the base model learned; more tokens are no harm."""
+    """Find a token with another id than the base model learned it by; more tokens are no harm."""
     from tokenizers import Tokenizer
 
     if stated.samefile(theirs):
@@ -163,7 +172,7 @@ def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
 
 
 def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
-    """A base model that cannot be had, or whose shape is not the recipe's."""
+    """Find a base model that cannot be had, or whose shape is not the recipe's."""
     from tokka.models.spec import config_from_hf
     from tokka.workspace.files import read_json
 
@@ -176,16 +185,17 @@ def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
         if why_not:
             yield Problem("model.base", why_not)
         return
+    path = found / "config.json"
     try:
-        config = config_from_hf(read_json(found / "config.json"))
+        config = config_from_hf(read_json(path))
     except (OSError, ValueError) as error:
-        yield Problem("model.base", f"{found}: {error}")
+        yield Problem("model.base", f"{path}: {str(error).removeprefix('config.json: ')}")
         return
     yield from _differences(recipe.model, config)
 
 
 def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem]:
-    """Keys of the ``model`` section that disagree with the weights it continues from."""
+    """Find keys of the ``model`` section that disagree with the weights it continues from."""
     if stated.architecture != base.architecture:
         yield Problem("model.architecture", f"{stated.architecture}, but the base is {base.architecture}")
         return
@@ -199,7 +209,7 @@ def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem
 
 
 def _layout(recipe: Recipe) -> Iterator[Problem]:
-    """A layout of more ranks than the one process that trains here."""
+    """Find a layout of more ranks than the one process that trains here."""
     layout = recipe.training.layout
     if layout.ranks > 1:
         larger = [axis for axis, size in layout.model_dump().items() if size > 1]
@@ -212,7 +222,7 @@ def _layout(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _memory(recipe: Recipe) -> Iterator[Problem]:
-    """A model that cannot fit the memory, even with nothing else in it."""
+    """Find a model that cannot fit the memory, even with nothing else in it."""
     from tokka.pipeline.needs import TRAINING_BYTES, needs_of
 
     needs, machine = needs_of(recipe), describe(accelerators=True)
@@ -228,7 +238,7 @@ def _memory(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _disk(recipe: Recipe, folder: Path, stages: Collection[str]) -> Iterator[Problem]:
-    """A disk that cannot hold the tokens and checkpoints, even with nothing else on it."""
+    """Find a disk that cannot hold tokens and checkpoints, even with nothing else."""
     from tokka.pipeline.needs import needs_of
 
     needed, free = needs_of(recipe).disk(stages), disk_free(folder)
@@ -241,7 +251,7 @@ def _disk(recipe: Recipe, folder: Path, stages: Collection[str]) -> Iterator[Pro
 
 
 def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
-    """Benchmarks that are not installed or that nobody knows."""
+    """Find benchmarks that are not installed or that nobody knows."""
     tasks = recipe.evaluation.tasks
     missing = missing_modules("eval") if tasks else ()
     if missing:
