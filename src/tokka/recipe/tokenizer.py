@@ -25,7 +25,8 @@ class TrainedTokenizer(Section):
     sample_bytes: Bytes = Field(2**30, description="Bytes of text to train on, all sources together.")
     sample: Literal["uniform"] | dict[str, PositiveFloat] = Field(
         "uniform",
-        description="`uniform` over languages, or a weight per language: {fi: 2, en: 1, code: 1}; others are left out.",
+        description="`uniform` over languages, or a weight per language: {fi: 2, en: 1, code: 1}; "
+        "others are left out.",
     )
 
     @model_validator(mode="after")
