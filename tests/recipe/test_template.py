@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from tokka.recipe.sources import Source
-from tokka.recipe.template import Piece, parse_template, spelled_in
+from tokka.recipe.template import Piece, parse_template
 
 
 def test_a_template_is_literal_text_and_fields_with_doubled_braces_for_braces():
@@ -36,10 +36,3 @@ def test_what_is_no_template_is_refused_with_the_reason(written, why):
 def test_a_recipe_with_a_bad_template_is_refused_before_anything_starts():
     with pytest.raises(ValidationError, match="template"):
         Source(path="x.jsonl", language="fi", template=["{ok}", "{open"])
-
-
-def test_only_what_the_template_itself_spells_is_found_and_in_order():
-    templates = ["<|user|>Translate: {en} <|assistant|>{fi}", "<|user|>{fi}"]
-    assert spelled_in(templates, ["</s>", "<|assistant|>", "<|user|>", "fi"]) == ["<|assistant|>", "<|user|>"]
-    assert spelled_in(["{{s}}{a}"], ["{s}", "a"]) == ["{s}"]
-    assert spelled_in([], ["</s>"]) == []

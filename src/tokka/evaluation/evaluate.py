@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tokka.data.corpus import read_documents
+from tokka.data.encode import specials_in
 from tokka.evaluation.heldout import select_texts
 from tokka.evaluation.locate import locate
 from tokka.evaluation.measure import Measures, Precision, measure, settings_of
@@ -13,7 +14,6 @@ from tokka.evaluation.tasks import LoadedTask, load_tasks
 from tokka.recipe.evaluation import Task
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import parse_size
-from tokka.recipe.template import spelled_in
 from tokka.tokenizer.load import LoadedTokenizer, load_tokenizer
 from tokka.workspace.files import read_json, write_json
 
@@ -119,7 +119,7 @@ def _heldout_texts(recipe: Recipe, corpus: Path, tokenizer: LoadedTokenizer) -> 
     for name, source in recipe.sources.items():
         documents = (document.text for document in read_documents(corpus / name, "heldout"))
         chosen = select_texts(documents, recipe.evaluation.heldout_bytes)
-        texts[name] = Text(source.language, chosen, spelled_in(source.template or (), tokenizer.specials))
+        texts[name] = Text(source.language, chosen, specials_in(source.template or (), tokenizer))
     return texts
 
 

@@ -1,6 +1,5 @@
 """Templates of documents: ``<|user|>Translate: {en} <|assistant|>{fi}``."""
 
-from collections.abc import Iterable
 from string import Formatter
 from typing import NamedTuple
 
@@ -31,13 +30,3 @@ def parse_template(written: str) -> list[Piece]:
     if all(field is None for _, field, _, _ in parsed):
         raise ValueError(f"{written!r} is not a template: it has no {{field}}")
     return [Piece(literal, field) for literal, field, _, _ in parsed]
-
-
-def spelled_in(templates: Iterable[str], names: Iterable[str]) -> list[str]:
-    """Return those of ``names`` that the text of ``templates`` itself spells, outside the fields.
-
-    These are the special tokens that a source means to make; a field's content is text, whatever it spells.
-    """
-    pieces = [piece for written in templates for piece in parse_template(written)]
-    text = "".join(piece.literal if piece.field is None else f"{piece.literal}\0" for piece in pieces)
-    return [name for name in names if name in text]
