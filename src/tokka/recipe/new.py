@@ -6,9 +6,9 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from tokka.recipe.languages import find_language
-from tokka.recipe.section import NAME_PATTERN, NAME_RULE
 
 _TEMPLATE = Path(__file__).with_name("new.yaml.jinja")
+_LONGEST_NAME = 80  # the hub allows 96 characters, the organisation counted in
 
 
 def new_recipe(language: str, name: str, texts: str | PathLike[str] | None = None) -> str:
@@ -25,8 +25,10 @@ def new_recipe(language: str, name: str, texts: str | PathLike[str] | None = Non
     """
     import jinja2
 
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ValueError(f"{name!r} cannot name a recipe; use {NAME_RULE}")
+    if not re.fullmatch(r"\w+(?:[.-]\w+)*", name) or len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"{name!r} cannot name a model; use letters, digits and `_`, and single `.` or `-` between"
+        )
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

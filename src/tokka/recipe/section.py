@@ -8,8 +8,7 @@ Count = Annotated[int, Field(strict=True, gt=0)]
 """A whole number of things, at least one."""
 
 NAME_RULE = "letters, digits, `_`, `.` and `-`, at most 96; no dot or dash first, for it names a folder"
-NAME_PATTERN = r"^\w[\w.-]{0,95}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]{0,95}$")]
 """A name that can also name a folder."""
 
 
