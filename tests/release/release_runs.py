@@ -129,10 +129,11 @@ def _make_tokenizer(recipe: Recipe, folder: Path) -> None:
         language: [json.loads(line)["text"] for line in path.open()] for language, path in texts.items()
     }
     facts = train_tokenizer(recipe.tokenizer.train, documents, folder / "tokenizer")
+    _finish(folder, "tokenizer", facts, "*.json")
     own = {recipe.name: load_tokenizer(folder / "tokenizer")}
     rows = fertility(own, {"finnish": ("fi", documents["fi"]), "english": ("en", documents["en"])})
-    write_json(folder / "tokenizer" / "fertility.json", [asdict(row) for row in rows])
-    _finish(folder, "tokenizer", facts, "*.json")
+    write_json(folder / "fertility" / "fertility.json", [asdict(row) for row in rows])
+    _finish(folder, "fertility", {}, "*.json")
 
 
 def _make_tokens(recipe: Recipe, folder: Path) -> None:

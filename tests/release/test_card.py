@@ -1,6 +1,7 @@
 """Model cards, read back by huggingface_hub and a Markdown parser."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ NASTY = (
 
 def sections(card: str) -> list[str]:
     tokens = MarkdownIt("commonmark").parse(ModelCard(card).text)
-    found = zip(tokens, tokens[1:], strict=False)
+    found = pairwise(tokens)
     return [
         inline.content for opening, inline in found if opening.type == "heading_open" and opening.tag == "h2"
     ]

@@ -176,6 +176,9 @@ def test_a_dry_run_uses_no_network_and_no_login(release: Path, monkeypatch: pyte
     plans = upload(release, dry_run=True)
     assert [plan.revision for plan in plans] == REVISIONS
     assert all("model.safetensors" in plan.send and plan.bytes > 100_000 for plan in plans)
+    assert re.fullmatch(
+        r"65\.536K: \d+ files to send \(\d+ kB\), 0 there already, 0 to remove", str(plans[0])
+    )
 
 
 def test_a_folder_without_a_release_is_refused(tmp_path: Path) -> None:

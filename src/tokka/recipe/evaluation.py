@@ -48,7 +48,8 @@ class Release(Section):
     """What is published, and what the card says that no measurement can tell."""
 
     repo: str = Field(
-        pattern=r"^\w[\w.-]{0,95}/\w[\w.-]{0,95}$",
+        pattern=r"^\w+(?:[.-]\w+)*/\w+(?:[.-]\w+)*$",
+        max_length=96,
         description="Where it is to live on the hub: organisation/name.",
     )
     title: str | None = Field(None, description="Name for people; default: the repository's name.")

@@ -115,32 +115,21 @@ def area_chart(
     return _svg(label, [*parts, _grid(x, y, WIDE)], WIDE)
 
 
-def bar_chart(groups: Sequence[tuple[str, Sequence[float]]], names: Sequence[str], *, label: str) -> Markup:
-    """Draw horizontal bars from zero, each with its value: a group of them for each row of ``groups``.
-
-    Args:
-        groups: a name and the value of each bar, NaN for none.
-        names: what the bars of a group are, for their colours.
-        label: what the chart shows.
-    """
-    left, bar, gap = 130.0, 16.0, 14.0
-    longest = max((value for _, values in groups for value in values if isfinite(value)), default=1.0)
-    parts, top = [], 2.0
-    for group, values in groups:
-        parts.append(_text(group, left - 10, top + bar * len(values) / 2, "end"))
-        for index, value in enumerate(values):
-            if isfinite(value):
-                width = value / longest * (WIDE.width - left - 60)
-                parts.append(
-                    Markup(
-                        '<rect class="bar c{}" x="{}" y="{:.1f}" width="{:.1f}" height="{}" rx="2">'
-                        "<title>{}, {}: {:.3f}</title></rect>"
-                    ).format(index % COLORS, left, top + 1, width, bar - 2, group, names[index], value)
-                )
-                parts.append(_text(f"{value:.2f}", left + width + 6, top + bar / 2, "start"))
-            top += bar
-        top += gap
-    return _svg(label, parts, Frame(WIDE.width, top - gap + 4))
+def bar_chart(bars: Sequence[tuple[str, float]], *, label: str) -> Markup:
+    """Draw named horizontal bars from zero, each with its value; empty where there is none."""
+    if not bars:
+        return Markup("")
+    left, height, thickness = 130.0, 28.0, 16.0
+    longest = max(value for _, value in bars) or 1.0
+    parts = []
+    for index, (name, value) in enumerate(bars):
+        middle = (index + 0.5) * height
+        width = value / longest * (WIDE.right - left - 50)
+        bar = Markup('<rect class="bar c0" x="{}" y="{:.1f}" width="{:.1f}" height="{}" rx="2"/>')
+        parts.append(bar.format(left, middle - thickness / 2, width, thickness))
+        parts.append(_text(name, left - 10, middle, "end"))
+        parts.append(_text(f"{value:.2f}", left + width + 8, middle, "start"))
+    return _svg(label, parts, Frame(WIDE.width, height * len(bars)))
 
 
 def _grid(x: Axis, y: Axis, frame: Frame) -> Markup:

@@ -44,7 +44,7 @@ def other_curves(metrics: Metrics) -> list[Curve]:
         Curve(
             "Learning rate",
             line_chart([lr], label="Learning rate", frame=NARROW, from_zero=True),
-            f"peak {rate(float(np.nanmax(metrics['lr'])))}",
+            f"peak {rate(float(f'{np.nanmax(lr.y):.3g}'))}",
         ),
         Curve(
             "Gradient norm",
@@ -82,7 +82,7 @@ def mixture_curve(metrics: Metrics, wanted: Mapping[str, float]) -> Curve | None
     given = np.stack([metrics.sources[source] for source in wanted])
     if not np.isfinite(given).all() or len(metrics) < 2:
         return None
-    edges = np.unique(np.linspace(0, len(metrics) - 1, 61).astype(int))
+    edges = np.unique(np.linspace(0, len(metrics) - 1, 31).astype(int))
     amounts = np.diff(given[:, edges], axis=1, prepend=0.0)[:, 1:]
     totals = amounts.sum(axis=0)
     shares = 100 * np.divide(amounts, totals, out=np.zeros_like(amounts), where=totals > 0)

@@ -10,6 +10,7 @@ from tokka.release.table import Strong, Table
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w)|^[-+=]")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 
@@ -50,7 +51,8 @@ def prose(text: str) -> Markdown:
 
 
 def code_block(text: str, language: str = "") -> Markdown:
-    """Return ``text`` in a code fence longer than any run of backticks in it."""
+    """Return ``text``, control characters as U+FFFD, in a fence longer than any run of backticks in it."""
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     body = text.strip("\n")

@@ -23,7 +23,7 @@ class RunRecord:
         manifests: of the finished stages, by name, in the order of the line.
         results: of the evaluation of each revision, by rising tokens, as
             :func:`tokka.evaluation.measure.measure` describes them.
-        fertility: rows of ``tokenizer/fertility.json``, each the fields of a
+        fertility: rows of ``fertility/fertility.json``, each the fields of a
             :class:`tokka.tokenizer.fertility.Fertility`; none where it was not measured.
     """
 
@@ -45,7 +45,7 @@ class RunRecord:
                 raise ValueError(f"no run in {folder}: it has no recipe.yaml; `tokka run RECIPE` makes a run")
             recipe = load_recipe(folder / "recipe.yaml")
         found = {stage: Manifest.read(folder / stage) for stage in _stages(recipe)}
-        fertility = folder / "tokenizer" / "fertility.json"
+        fertility = folder / "fertility" / "fertility.json"
         return cls(
             folder=folder,
             recipe=recipe,
@@ -87,4 +87,4 @@ class RunRecord:
 def _stages(recipe: Recipe) -> list[str]:
     corpora = [f"corpus/{name}" for name in recipe.sources]
     tokens = [f"tokens/{name}" for name in recipe.sources]
-    return [*corpora, "tokenizer", *tokens, "mixture", "training", "evaluation", "release"]
+    return [*corpora, "tokenizer", "fertility", *tokens, "mixture", "training", "evaluation", "release"]

@@ -84,17 +84,13 @@ def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
 
 
 def tokenizer(record: RunRecord) -> dict[str, Any] | None:
-    """Return how the tokenizer was made, and its fertility beside that of others it was compared with."""
+    """Return how the tokenizer was made, and its fertility."""
     if "tokenizer" not in record.manifests:
         return None
-    names = list(dict.fromkeys(row["tokenizer"] for row in record.fertility))
-    found = {(row["source"], row["tokenizer"]): row["tokens_per_word"] for row in record.fertility}
-    sources = list(dict.fromkeys(source for source, _ in found))
-    groups = [(source, [found.get((source, name), np.nan) for name in names]) for source in sources]
+    bars = [(row["source"], row["tokens_per_word"]) for row in record.fertility]
     return {
         "summary": tokenizer_in_words(record),
-        "chart": bar_chart(groups, names, label="Tokens per word by source") if groups else Markup(""),
-        "legend": [(name, index % COLORS) for index, name in enumerate(names)] if len(names) > 1 else [],
+        "chart": bar_chart(bars, label="Tokens per word by source"),
         "fertility": tables.fertility_table(record),
     }
 

@@ -115,22 +115,19 @@ def rejected_table(record: RunRecord) -> Table | None:
 
 
 def fertility_table(record: RunRecord) -> Table | None:
-    """Return what each tokenizer makes of each source; None where that was not measured."""
-    if not record.fertility:
-        return None
+    """Return what the tokenizer makes of each source; None where that was not measured."""
     rows = [
         (
             row["source"],
             language_name(row["language"]),
-            row["tokenizer"],
             f"{row['tokens_per_word']:.2f}",
             f"{row['bytes_per_token']:.2f}",
             "" if row["cost"] is None else f"{row['cost']:.2f}",
         )
         for row in record.fertility
     ]
-    headings = ("Dataset", "Language", "Tokenizer", "Tokens per word", "Bytes per token", "Cost, English = 1")
-    return Table(headings, rows, "lllrrr")
+    headings = ("Dataset", "Language", "Tokens per word", "Bytes per token", "Cost, English = 1")
+    return Table(headings, rows, "llrrr") if rows else None
 
 
 def bits_table(results: Results) -> Table | None:

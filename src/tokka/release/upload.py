@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokka.recipe.sizes import parse_size
+from tokka.release.figures import size
 from tokka.release.hub import LATEST, HubRepo
 from tokka.workspace.progress import say
 
@@ -37,6 +38,10 @@ class BranchPlan:
     def bytes(self) -> int:
         """Bytes to send."""
         return sum(path.stat().st_size for path in self.send.values())
+
+    def __str__(self) -> str:
+        sent = f"{self.revision}: {len(self.send)} files to send ({size(self.bytes)})"
+        return f"{sent}, {len(self.same)} there already, {len(self.remove)} to remove"
 
 
 def upload(
@@ -124,7 +129,7 @@ def _bring(api: "HfApi", repo: str, revision: str, local: HubRepo) -> BranchPlan
     if not plan.send and not plan.remove:
         say(f"{repo}@{revision}: already there")
         return plan
-    say(f"{repo}@{revision}: sending {len(plan.send)} files, {plan.bytes / 1e6:.1f} MB")
+    say(f"{repo}@{revision}: sending {len(plan.send)} files, {size(plan.bytes)}")
     api.create_commit(
         repo,
         [
