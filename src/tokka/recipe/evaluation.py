@@ -50,7 +50,7 @@ class Release(Section):
     repo: str = Field(
         pattern=r"^\w+(?:[.-]\w+)*/\w+(?:[.-]\w+)*$",
         max_length=96,
-        description="Where it is to live on the hub: organisation/name.",
+        description="Where it is to live on the hub: organisation/name; no two dots or dashes in a row.",
     )
     title: str | None = Field(None, description="Name for people; default: the repository's name.")
     license: str = Field("apache-2.0", description="Hub licence id.")
