@@ -33,7 +33,8 @@ class Axis:
         low, high = float(values.min()), float(values.max())
         if not from_zero and 0 < 4 * low < high:
             return cls(low / 1.05, high * 1.05, start, end, log=True)
-        room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+        largest = max(abs(low), abs(high))
+        room = 0.06 * (high - low) if high - low > 1e-9 * largest else 0.1 * largest or 1.0
         return cls(0.0 if from_zero else low - room, high + room, start, end)
 
     @classmethod
