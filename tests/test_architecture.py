@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "tokka"
 FILES = sorted(SOURCE.rglob("*.py"))

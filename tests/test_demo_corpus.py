@@ -9,7 +9,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 
 FOLDER = REPOSITORY / "src" / "tokka" / "demo" / "corpus"
 FIELDS = {

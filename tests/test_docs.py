@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 
 _BLOCK = re.compile(
     r"(?P<skip><!-- not run: .+? -->\n+)?```(?P<kind>bash|python)\n(?P<code>.*?)```", re.DOTALL

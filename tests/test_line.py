@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOKKA, small_run_command, tokka
+from workshop import TOKKA, small_run_command, tokka
 
 from tokka.models.weights import load_hf
 from tokka.workspace.files import digest_file, read_json

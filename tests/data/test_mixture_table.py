@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 from rich.console import Console
 
 from tokka.data.mixture import MixtureError, MixtureRow, solve
@@ -209,7 +209,7 @@ def test_the_table_on_a_terminal_holds_every_row_and_the_steps():
 def test_sources_whose_size_is_needed_and_not_known_are_all_named():
     path = REPOSITORY / "recipes" / "poro-34b.yaml"
     without = ["sources.finnish.size=null", "sources.tatoeba.size=null", "sources.starcoder.size=null"]
-    shares = ["mixture.finnish={epochs: 4}", "mixture.tatoeba={percent: 0.8, max_epochs: 1}"]
+    shares = ["mixture.tatoeba={percent: 0.8, max_epochs: 1}", "mixture.starcoder={percent: 31}"]
     recipe = load_recipe(path, [*without, *shares])
     with pytest.raises(MixtureError, match="the size of finnish, tatoeba is not known") as raised:
         planned_mixture(recipe)

@@ -4,7 +4,7 @@ import re
 from enum import Enum
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 from pydantic import BaseModel
 
 from tokka.recipe.evaluation import Evaluation, Release, Task

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 
 from tokka.recipe.load import load_recipe
 from tokka.recipe.plain_yaml import format_yaml

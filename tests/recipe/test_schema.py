@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from conftest import REPOSITORY
+from workshop import REPOSITORY
 
 from tokka.recipe.plain_yaml import parse_yaml
 from tokka.recipe.schema import schema

@@ -39,15 +39,14 @@ def validate(recipe: RecipePath, overrides: Overrides = None) -> None:
 @app.command()
 def show(recipe: RecipePath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Print a recipe with every default filled in and every override applied."""
-    import yaml
-
     from tokka.recipe.load import load_recipe
+    from tokka.recipe.plain_yaml import format_yaml
 
     content = load_recipe(recipe, overrides or ()).model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(content, ensure_ascii=False, indent=2))
     else:
-        typer.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+        typer.echo(format_yaml(content), nl=False)
 
 
 @app.command()

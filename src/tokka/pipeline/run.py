@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from tokka.pipeline.preflight import check
 from tokka.pipeline.stage import Run, Stage, Standing, Status, perform, standing
 from tokka.pipeline.stages import stages_of
 from tokka.recipe.load import Problem, RecipeError
+from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import write_text
 from tokka.workspace.progress import say
@@ -49,7 +48,7 @@ def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = Non
             say(f"{recipe.name}: everything is up to date in {folder}")
             return
         _require(run, [name for name in begun if name in pending])
-        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        write_text(folder / "recipe.yaml", format_yaml(recipe.model_dump(mode="json")))
         for stage in stages:
             _advance(stage, run)
 

@@ -1,16 +1,21 @@
 """The stages of a run, in order: what each needs, what decides it, what it does.
 
-corpus/<source> -> tokenizer -> tokens/<source> -> mixture -> training -> evaluation -> release -> report
+corpus/<source> -> tokenizer -> tokens/<source> -> mixture -> training -> evaluation -> release -> report;
+fertility beside tokens.
 """
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
 from tokka.pipeline.stage import Run, Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import read_json, write_json
+
+_FERTILITY_BYTES = 2**20
+"""Of each source's held-out text, at most so much shows what the tokenizer makes of it."""
 
 
 def stages_of(recipe: Recipe) -> list[Stage]:
@@ -21,6 +26,7 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     return [
         *corpus,
         tokenizer,
+        _fertility(recipe, tuple(stage.name for stage in corpus)),
         *tokens,
         _mixture(recipe, tuple(stage.name for stage in tokens)),
         _training(recipe),
@@ -96,21 +102,55 @@ def _tokenizer(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
     )
 
 
-def _tokens(recipe: Recipe, name: str) -> Stage:
+def _fertility(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
+    languages = {name: source.language for name, source in recipe.sources.items()}
+
     def work(run: Run) -> dict[str, Any]:
-        from tokka.data.encode import encode_corpus
+        from tokka.data.corpus import read_documents
+        from tokka.evaluation.heldout import select_texts
+        from tokka.tokenizer.fertility import fertility, fertility_plot
         from tokka.tokenizer.load import load_tokenizer
 
+        texts = {}
+        for name, language in languages.items():
+            documents = read_documents(run.of(f"corpus/{name}"), "heldout")
+            selected = select_texts((document.text for document in documents), _FERTILITY_BYTES)
+            if selected:
+                texts[name] = (language, selected)
+        rows = fertility({recipe.name: load_tokenizer(run.of("tokenizer"))}, texts)
+        write_json(run.of("fertility") / "fertility.json", [asdict(row) for row in rows])
+        if rows:
+            fertility_plot(rows, run.of("fertility") / "fertility.svg")
+        return {"rows": [asdict(row) for row in rows]}
+
+    return Stage(
+        name="fertility",
+        needs=(*corpora, "tokenizer"),
+        decided_by={"languages": languages, "bytes": _FERTILITY_BYTES},
+        work=work,
+        outputs=("fertility.json",),
+    )
+
+
+def _tokens(recipe: Recipe, name: str) -> Stage:
+    templates = recipe.sources[name].template or []
+
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.data.encode import encode_corpus, specials_in
+        from tokka.tokenizer.load import load_tokenizer
+
+        tokenizer = load_tokenizer(run.of("tokenizer"))
         return encode_corpus(
             run.of(f"corpus/{name}"),
             run.of(f"tokens/{name}"),
-            load_tokenizer(run.of("tokenizer")),
+            tokenizer,
+            allowed_specials=specials_in(templates, tokenizer),
         )
 
     return Stage(
         name=f"tokens/{name}",
         needs=(f"corpus/{name}", "tokenizer"),
-        decided_by={},
+        decided_by={"template": templates},
         work=work,
         outputs=("*.bin", "*.idx"),
     )
@@ -188,6 +228,11 @@ def _evaluation(recipe: Recipe) -> Stage:
             root=run.root,
         )
 
+    def outside(run: Run) -> Mapping[str, str]:
+        from tokka.evaluation.tasks import digest_task_folders
+
+        return digest_task_folders(recipe.evaluation.tasks, run.root)
+
     return Stage(
         name="evaluation",
         needs=(*(f"corpus/{name}" for name in recipe.sources), "tokenizer", "training"),
@@ -198,6 +243,7 @@ def _evaluation(recipe: Recipe) -> Stage:
         },
         work=work,
         outputs=("*.json",),
+        outside=outside,
     )
 
 
@@ -209,7 +255,7 @@ def _release(recipe: Recipe) -> Stage:
 
     return Stage(
         name="release",
-        needs=("tokenizer", "mixture", "training", "evaluation"),
+        needs=("tokenizer", "fertility", "mixture", "training", "evaluation"),
         decided_by={
             "release": recipe.release.model_dump(mode="json"),
             "sources": {
@@ -218,7 +264,7 @@ def _release(recipe: Recipe) -> Stage:
             },
         },
         work=work,
-        outputs=("**/*",),
+        outputs=("hub/**/blobs/*", "hub/**/refs/*", "main/README.md"),
     )
 
 

@@ -83,8 +83,13 @@ class Manifest:
 
 
 def describe_outputs(folder: Path, patterns: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Return size in bytes and SHA-256 of the files under ``folder`` that match the glob ``patterns``."""
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    """Return size in bytes and SHA-256 of the files under ``folder`` that match the glob ``patterns``.
+
+    What only says where a stage stands, ``manifest.json`` and ``begun.json``, is no output.
+    """
+    own = {folder / "manifest.json", folder / "begun.json"}
+    matching = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    files = sorted(matching - own)
     return {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_file(path)}
         for path in files
