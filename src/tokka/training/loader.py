@@ -76,14 +76,18 @@ class Loader:
         try:
             for _ in range(self._batches):
                 batch = self._sampler.next_batch(self._sequences)
-                self._offer(Loaded(batch, self._sampler.state(), dict(self._sampler.tokens), 0.0))
+                item = Loaded(batch, self._sampler.state(), dict(self._sampler.tokens), 0.0)
+                if not self._offer(item):
+                    return
         except BaseException as error:
             self._offer(error)
 
-    def _offer(self, item: Loaded | BaseException) -> None:
+    def _offer(self, item: Loaded | BaseException) -> bool:
+        """Wait until there is room for ``item``; return False where the loader was left before."""
         while not self._stopped.is_set():
             try:
-                return self._ready.put(item, timeout=0.1)
+                self._ready.put(item, timeout=0.1)
+                return True
             except queue.Full:
                 continue
-        return None
+        return False

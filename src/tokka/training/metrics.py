@@ -36,7 +36,7 @@ class StepLog:
 
 
 def read_steps(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a :class:`StepLog`, a half written last one left out."""
+    """Yield the lines of a :class:`StepLog` up to the first that was not written whole."""
     for _, content in _lines(path):
         yield content
 
@@ -46,9 +46,13 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         return
     with path.open("rb") as file:
         for line in file:
-            if not line.endswith(b"\n"):
+            try:
+                content = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                content = None
+            if not isinstance(content, dict):
                 return
-            yield line, json.loads(line)
+            yield line, content
 
 
 class Metrics:

@@ -35,7 +35,7 @@ class Plan:
         """Make the plan.
 
         A revision is due at the step nearest to each multiple of ``checkpoints.revisions`` tokens, and named
-        by that multiple, as Poro's branches are; the last step always gives one.
+        by that multiple, as Poro's branches are. The last step always gives one, named by the whole budget.
 
         Raises:
             ValueError: the budget is no whole number of batches, the schedule does not fit into it, or
@@ -50,10 +50,11 @@ class Plan:
         check_schedule(training.schedule, tokens)
         stated = training.tokens or tokens
         every = training.checkpoints.revisions or max(stated // _REVISIONS, training.batch_tokens)
-        multiples = _nearest_steps(every, training.batch_tokens, steps)
-        revisions = {steps: format_size(tokens)} | {
-            step: format_size(multiple) for step, multiple in multiples.items()
+        last = format_size(stated)
+        names = {
+            step: format_size(at) for step, at in _nearest_steps(every, training.batch_tokens, steps).items()
         }
+        revisions = {step: name for step, name in names.items() if name != last} | {steps: last}
         if len(set(revisions.values())) < len(revisions):
             raise ValueError(
                 f"training.checkpoints.revisions: {every} tokens apart, two revisions would have the same "
@@ -70,10 +71,8 @@ class Plan:
 
 
 def _nearest_steps(every: int, batch_tokens: int, steps: int) -> dict[int, int]:
-    """Return the step nearest to each multiple of ``every`` tokens, with that multiple; a step has one."""
-    nearest: dict[int, int] = {}
-    for number in range(1, steps * batch_tokens // every + 2):
-        step = round(number * every / batch_tokens)
-        if 1 <= step <= steps:
-            nearest.setdefault(step, number * every)
-    return nearest
+    """Return the step nearest to each multiple of ``every`` tokens, and that multiple; at most each step."""
+    every = max(every, batch_tokens)
+    multiples = range(every, (steps + 1) * batch_tokens, every)
+    nearest = {round(multiple / batch_tokens): multiple for multiple in multiples}
+    return {step: multiple for step, multiple in nearest.items() if step <= steps}

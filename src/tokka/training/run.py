@@ -210,7 +210,7 @@ def _check_settings(before: Any, now: Any, folder: Path) -> None:
 
 def _differences(key: str, before: Any, now: Any) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(now, dict):
-        for name in before.keys() | now.keys():
+        for name in before | now:
             yield from _differences(f"{key}.{name}" if key else name, before.get(name), now.get(name))
     elif before != now:
         yield f"{key} was {before} and is {now}"
