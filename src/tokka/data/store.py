@@ -44,7 +44,14 @@ class TokenStore:
         return int(self._shards[shard].sizes[index])
 
     def sizes(self, documents: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Return the number of tokens of each of ``documents``."""
+        """Return the number of tokens of each of ``documents``.
+
+        Raises IndexError where one of them is not there.
+        """
+        if len(documents) and not 0 <= documents.min() <= documents.max() < len(self):
+            raise IndexError(
+                f"documents {documents.min()} to {documents.max()} of {self.folder}, which has {len(self)}"
+            )
         shards = np.searchsorted(self._starts, documents, side="right") - 1
         sizes = np.empty(len(documents), np.int64)
         for shard in np.unique(shards):

@@ -66,9 +66,10 @@ class GigatokenEncoder:
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         points, lengths = codepoints(texts)
         rows = _rows(*_flat(self._tokenizer.encode_batch(list(texts))))
-        unsure = np.flatnonzero(_is_unassigned()[points])
-        for index in np.unique(np.searchsorted(np.cumsum(lengths), unsure, side="right")).tolist():
-            rows[index] = self._exact.encode_batch([texts[index]])[0]
+        places = np.flatnonzero(_is_unassigned()[points])
+        unsure = np.unique(np.searchsorted(np.cumsum(lengths), places, side="right")).tolist()
+        for index, ids in zip(unsure, self._exact.encode_batch([texts[i] for i in unsure]), strict=True):
+            rows[index] = ids
         return rows
 
 
@@ -113,7 +114,7 @@ def _gigatoken(config: dict[str, Any]) -> Any:
 
 def _flat(encoded: Any) -> tuple[Ids, NDArray[np.int64]]:
     """Return the ids of an awkward array of texts in one row, and the number of ids of each text."""
-    import awkward  # type: ignore[import-untyped]
+    import awkward
 
     flat = awkward.to_numpy(awkward.flatten(encoded)).view(np.int32)
     return flat, awkward.to_numpy(awkward.num(encoded))

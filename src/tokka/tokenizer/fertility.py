@@ -72,7 +72,7 @@ def fertility(
     Raises:
         ValueError: a source has no word, or those of a group differ in their number of texts.
     """
-    import regex  # type: ignore[import-untyped]
+    import regex
 
     for group in translations:
         if len({len(texts[source][1]) for source in group}) > 1:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,9 @@ class LoadedTokenizer:
             raise ValueError(f"{folder / 'tokenizer.json'} is not a tokenizer: {error}") from error
         ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         roles, others = _special_tokens(folder)
-        added = {token["content"] for token in self._added_tokens() if token["special"]}
-        self.specials = {name: ids[name] for name in sorted({*roles.values(), *others, *added} & ids.keys())}
+        _add_special_tokens(self._config, {*roles.values(), *others} & ids.keys(), ids)
+        special = (token["content"] for token in self._config["added_tokens"] if token["special"])
+        self.specials = {name: ids[name] for name in sorted(special)}
         self.bos_id, self.eos_id, self.pad_id, self.unk_id = (
             self.specials.get(roles.get(role, "")) for role in ("bos", "eos", "pad", "unk")
         )
@@ -102,17 +103,14 @@ class LoadedTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         return _loaded_once, (self.folder,)
 
-    def _added_tokens(self) -> list[dict[str, Any]]:
-        return self._config.get("added_tokens") or []
-
     def _encoders_with(self, allowed_specials: Collection[str]) -> "_Encoders":
         allowed = frozenset(allowed_specials)
         if allowed not in self._encoders:
-            added = {token["content"] for token in self._added_tokens()}
-            unknown = sorted(allowed - (self.specials.keys() & added))
+            unknown = sorted(allowed - self.specials.keys())
             if unknown:
                 raise ValueError(f"{', '.join(unknown)}: no special token of {self.folder}")
             hidden = self.specials.keys() - allowed
+            added = {token["content"] for token in self._config["added_tokens"]}
             self._encoders[allowed] = _Encoders(seal(self._config, hidden), added - hidden)
         return self._encoders[allowed]
 
@@ -188,6 +186,16 @@ def _special_tokens(folder: Path) -> tuple[dict[str, str], Iterator[str]]:
     roles = {role: _content(stated[f"{role}_token"]) for role in _ROLES if stated.get(f"{role}_token")}
     others = stated.get("additional_special_tokens") or stated.get("extra_special_tokens") or []
     return roles, map(_content, others.values() if isinstance(others, dict) else others)
+
+
+def _add_special_tokens(config: dict[str, Any], names: Collection[str], ids: Mapping[str, int]) -> None:
+    """Make ``names``, entries of the vocabulary, special tokens, as transformers does when it loads them."""
+    added = config["added_tokens"] = config.get("added_tokens") or []
+    for token in added:
+        token["special"] |= token["content"] in names
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for name in sorted(set(names) - {token["content"] for token in added}):
+        added.append({"id": ids[name], "content": name, "special": True} | flags)
 
 
 def _content(token: str | dict[str, Any]) -> str:

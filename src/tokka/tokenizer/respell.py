@@ -103,18 +103,17 @@ def respell(texts: Sequence[str]) -> list[bytes]:
     Raises ValueError where a text has a lone surrogate.
     """
     points, lengths = codepoints(texts)
-    starts = np.cumsum(lengths) - lengths
+    ends = np.cumsum(lengths)
     spelled, widths = _spelled()
     stops = _is_stop()[points]
     leads = points == _SPACE
     leads[:-1] &= ~stops[1:]
-    leads[starts[1:] - 1] = False  # nothing follows the last space of a text
-    leads[-1:] = False
+    leads[ends[lengths > 0] - 1] = False  # nothing follows the last character of a text
     out = spelled[points]
     out[leads] = _SPACE
     width = np.append(widths[points], np.uint8(0))
     width[:-1][leads] = 1
-    sizes = np.where(lengths > 0, np.add.reduceat(width, starts, dtype=np.int64), 0)
+    sizes = np.where(lengths > 0, np.add.reduceat(width, ends - lengths, dtype=np.int64), 0)
     data = out.tobytes().translate(None, delete=b"\0")
     return [data[end - size : end] for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
 
