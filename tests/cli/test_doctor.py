@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from tokka.cli.main import main
+from tokka.pipeline.needs import needs_of
+from tokka.recipe.load import load_recipe
+from tokka.recipe.sizes import format_size
+from tokka.workspace.machine import format_bytes
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -48,9 +52,11 @@ def test_it_tells_what_a_recipe_needs(
 ) -> None:
     assert doctor(RECIPES / "demo.yaml", monkeypatch=monkeypatch) == 0
     told = capsys.readouterr().out
-    assert "parameters  2.567M" in told
-    assert "memory      41.1 MB, 16 bytes a parameter" in told
-    assert "estimated for 1M tokens of 0.0177 GFLOP each" in told
+    needs = needs_of(load_recipe(RECIPES / "demo.yaml"))
+    assert needs.flops is not None
+    assert f"parameters  {format_size(needs.parameters)}\n" in told
+    assert f"memory      {format_bytes(16 * needs.parameters)}, 16 bytes a parameter" in told
+    assert f"tokens of {needs.flops / (needs.tokens or 0) / 1e9:.3g} GFLOP each" in told
     assert told.endswith("It lacks nothing\n")
 
 
@@ -70,7 +76,7 @@ def test_json_holds_all_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: p
     told = json.loads(capsys.readouterr().out)
     assert told["machine"]["cores"] >= 1
     assert told["matmul_flops"] > 1e8
-    assert told["needs"]["parameters"] == 2_566_656
+    assert told["needs"]["parameters"] == needs_of(load_recipe(RECIPES / "demo.yaml")).parameters
     assert told["seconds"] == pytest.approx(told["needs"]["flops"] / told["matmul_flops"])
     assert [problem["key"] for problem in told["problems"]] == ["sources.finnish.path"]
 

@@ -193,6 +193,7 @@ class Terminal:
         self.shown = ""
 
     def type(self, keys: str) -> None:
+        time.sleep(0.3)  # a prompt is shown just before the line editor takes the terminal over
         os.write(self.descriptor, keys.encode())
 
     def wait_for(self, pattern: str, seconds: float = 60) -> str:
@@ -239,10 +240,11 @@ def test_chat_on_a_terminal(chat_terminal: Terminal, model: Path) -> None:
     chat_terminal.type("Hei!\r")
     chat_terminal.wait_for(re.escape(first[:8]))  # it comes while the rest is being written
     chat_terminal.type("\x03")
-    chat_terminal.wait_for("\n> $", seconds=5)
+    assert len(chat_terminal.wait_for("\n> $")) < 6000  # 8,000 tokens are more
     chat_terminal.type("not this\x03")
-    chat_terminal.wait_for("\n> $", seconds=5)
+    chat_terminal.wait_for("\n> $")
     chat_terminal.type("/reset\r")
     chat_terminal.wait_for("A new conversation.")
+    chat_terminal.wait_for("\n> $")
     chat_terminal.type("\x04")
     assert chat_terminal.status() == 0
