@@ -215,6 +215,16 @@ def test_the_tokenizer_of_a_megatron_source(
     assert "org/model is not on this machine" in problems(nowhere, tmp_path)["sources.poro.tokenizer"]
 
 
+def test_a_mixture_without_a_solution(recipe: MakeRecipe, tmp_path: Path) -> None:
+    mixture = {"poro": {"percent": 100, "max_epochs": 2}}
+    undeclared = recipe(mixture=mixture)
+    declared = recipe(mixture=mixture, sources=source(path="texts.jsonl", size=1500))
+    assert problems(undeclared, tmp_path) == {}
+    assert "poro" in problems(declared, tmp_path)["mixture"]
+    assert problems(recipe(mixture={"poro": {"percent": 90}}), tmp_path).keys() == {"mixture"}
+    assert problems(declared, tmp_path, stages=["mixture"]) == {}  # by then the tokens are counted
+
+
 def test_a_tokenizer_that_is_nowhere(recipe: MakeRecipe, tmp_path: Path) -> None:
     found = problems(recipe(tokenizer={"load": "org/model"}), tmp_path)
     assert "org/model is not on this machine" in found["tokenizer.load"]
@@ -356,4 +366,5 @@ def test_the_needs_of_poro_34b_are_those_of_its_card() -> None:
     assert needs.token_bytes == {name: 4 * (source.size or 0) for name, source in poro.sources.items()}
     # 49,618 TFLOP/s at 174,378 tokens/s with each layer computed once more: 6 of 8 parts are the model's.
     assert needs.flops is not None
-    assert needs.flops / 1e12 == pytest.approx(49_618e12 / 174_378 * 6 / 8, rel=0.01)
+    assert needs.tokens == pytest.approx(1e12, rel=0.01)
+    assert needs.flops / needs.tokens == pytest.approx(49_618e12 / 174_378 * 6 / 8, rel=0.01)

@@ -11,7 +11,7 @@ import huggingface_hub.constants
 import pytest
 from huggingface_hub import HfApi
 
-from tokka.workspace.hub import Hub, cached_file
+from tokka.workspace.hub import Hub, local_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -112,7 +112,7 @@ def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "HF_HUB_OFFLINE keeps tokka from the hub" in Hub().why_not("model", "org/open")
 
 
-def test_a_file_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     repo = tmp_path / "models--org--model"
     (repo / "snapshots" / COMMIT).mkdir(parents=True)
@@ -120,8 +120,14 @@ def test_a_file_in_the_cache_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
     (repo / "refs" / "main").write_text(COMMIT)
     config = repo / "snapshots" / COMMIT / "config.json"
     config.write_text("{}")
-    assert cached_file("org/model", "config.json") == config
-    assert cached_file("org/model", "config.json", "200K") is None
-    assert cached_file("org/model", "tokenizer.json") is None
-    assert cached_file("org/other", "config.json") is None
-    assert cached_file("../a folder", "config.json") is None
+    assert local_folder("org/model", "config.json", tmp_path) == config.parent
+    assert local_folder("org/model", "config.json", tmp_path, "200K") is None
+    assert local_folder("org/model", "tokenizer.json", tmp_path) is None
+    assert local_folder("org/other", "config.json", tmp_path) is None
+    assert local_folder("../a folder", "config.json", tmp_path) is None
+
+
+def test_a_folder_is_found_from_where_relative_paths_begin(tmp_path: Path) -> None:
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    assert local_folder("org/model", "config.json", tmp_path) == tmp_path / "org" / "model"
+    assert local_folder(str(tmp_path), "config.json", Path("elsewhere")) == tmp_path

@@ -22,16 +22,16 @@ class Needs:
         parameters: of the model, tied ones counted once.
         memory: bytes of weights, gradients and optimizer state.
         token_bytes: by source, bytes of its tokens on disk; sources that declare no size are left out.
-        training_bytes: bytes on disk of revisions and checkpoints; None where the mixture decides how many.
-        tokens: training tokens; None where the mixture decides.
+        tokens: of the training; None where the mixture decides and a source declares no size.
+        training_bytes: bytes on disk of revisions and checkpoints; None where ``tokens`` is.
         flops: model FLOPs of the training; None where ``tokens`` is.
     """
 
     parameters: int
     memory: int
     token_bytes: dict[str, int]
-    training_bytes: int | None
     tokens: int | None
+    training_bytes: int | None
     flops: int | None
 
     def disk(self, stages: Iterable[str]) -> int:
@@ -45,23 +45,35 @@ def needs_of(recipe: Recipe) -> Needs:
     """Return what ``recipe`` needs."""
     from tokka.models.spec import spec_for
 
-    spec, training = spec_for(recipe.model), recipe.training
+    spec, tokens = spec_for(recipe.model), _tokens(recipe)
     parameters = spec.count_parameters(recipe.model)
     per_id = 2 if recipe.model.vocab_size < _UINT16_VOCABULARY else 4
-    flops = spec.flops_per_token(recipe.model, training.sequence_length)
+    flops = spec.flops_per_token(recipe.model, recipe.training.sequence_length)
     return Needs(
         parameters=parameters,
         memory=TRAINING_BYTES * parameters,
         token_bytes={name: per_id * source.size for name, source in recipe.sources.items() if source.size},
-        training_bytes=_training_bytes(recipe, parameters),
-        tokens=training.tokens,
-        flops=None if training.tokens is None else flops * training.tokens,
+        tokens=tokens,
+        training_bytes=None if tokens is None else parameters * _bytes_a_parameter(recipe, tokens),
+        flops=None if tokens is None else flops * tokens,
     )
 
 
-def _training_bytes(recipe: Recipe, parameters: int) -> int | None:
-    tokens, checkpoints = recipe.training.tokens, recipe.training.checkpoints
-    if tokens is None:
+def _tokens(recipe: Recipe) -> int | None:
+    """Return the training tokens, by the sizes that sources declare where the mixture decides them."""
+    from tokka.data.mixture import MixtureError
+    from tokka.data.mixture_table import planned_mixture
+
+    if recipe.training.tokens is not None:
+        return recipe.training.tokens
+    try:
+        return planned_mixture(recipe).tokens
+    except MixtureError:
         return None
+
+
+def _bytes_a_parameter(recipe: Recipe, tokens: int) -> int:
+    """Return what revisions and checkpoints take of the disk."""
+    checkpoints = recipe.training.checkpoints
     revisions = 10 if checkpoints.revisions is None else -(-tokens // checkpoints.revisions)
-    return parameters * (_REVISION_BYTES * revisions + _CHECKPOINT_BYTES * checkpoints.keep)
+    return _REVISION_BYTES * revisions + _CHECKPOINT_BYTES * checkpoints.keep

@@ -1,24 +1,16 @@
 """What only this machine can tell of a recipe, before anything starts: whether all that it needs is here."""
 
-import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tokka.pipeline.preflight_sources import check_source
 from tokka.recipe.load import Problem
 from tokka.recipe.model import Bloom, Llama
 from tokka.recipe.recipe import Recipe
-from tokka.recipe.sources import Source
-from tokka.workspace.hub import Hub, cached_file
-from tokka.workspace.machine import describe, disk_free, format_bytes, missing_modules
-
-if TYPE_CHECKING:
-    from tokka.data.sources.read import Input
-
-_PROBED_FILES, _PROBED_RECORDS = 16, 5
+from tokka.workspace.hub import Hub, local_folder
+from tokka.workspace.machine import describe, disk_free, format_bytes, install_hint, missing_modules
 
 
 def check(
@@ -38,9 +30,11 @@ def check(
     problems: list[Problem] = []
     for name, source in recipe.sources.items():
         if f"corpus/{name}" in wanted:
-            problems += _source(f"sources.{name}", source, root, hub)
+            problems += check_source(f"sources.{name}", source, root, hub)
     if "tokenizer" in wanted:
         problems += _tokenizer(recipe, root, hub)
+    if any(f"tokens/{name}" in wanted for name in recipe.sources) and "mixture" in wanted:
+        problems += _mixture(recipe)
     if "training" in wanted:
         problems += [*_base(recipe, root, hub), *_layout(recipe), *_memory(recipe)]
     if "evaluation" in wanted:
@@ -51,72 +45,8 @@ def check(
 def _all_stages(recipe: Recipe) -> list[str]:
     return [
         *(f"{group}/{name}" for group in ("corpus", "tokens") for name in recipe.sources),
-        *("tokenizer", "training", "evaluation"),
+        *("tokenizer", "mixture", "training", "evaluation"),
     ]
-
-
-def _source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Problem]:
-    """Find what a source names that is not there: files, data sets, tokenizers, and fields of records."""
-    from tokka.data.sources.files import SourceError
-    from tokka.data.sources.read import find_inputs
-
-    if source.hub is not None:
-        missing = missing_modules("hub")
-        if missing:
-            yield Problem(f"{key}.hub", f"needs {_install(missing, 'hub')}")
-            return
-        if not (root / source.hub.id).is_dir():
-            why_not = hub.why_not("dataset", source.hub.id, source.hub.revision)
-            if why_not:
-                yield Problem(f"{key}.hub.id", why_not)
-            return
-    try:
-        inputs = find_inputs(source, root)
-    except SourceError as error:
-        stated, _, reason = str(error).partition(": ")
-        yield Problem(f"{key}.{stated}", reason)
-        return
-    if source.tokenizer is not None:  # of a Megatron source; to read that would be to fetch it
-        found = _local(source.tokenizer, "tokenizer.json", root)
-        why_not = "" if found else hub.why_not("model", source.tokenizer)
-        if why_not:
-            yield Problem(f"{key}.tokenizer", why_not)
-        return
-    yield from islice(_lacking_fields(key, source, inputs), 1)
-
-
-def _lacking_fields(key: str, source: Source, inputs: Iterable["Input"]) -> Iterator[Problem]:
-    """Find inputs whose first records all lack a field that the documents are made of."""
-    from tokka.data.documents import Reason, Rejected
-    from tokka.data.sources.read import read_input
-    from tokka.data.sources.record import fields_of
-
-    stated = "text" if source.template is None else "template"
-    for one in islice(inputs, _PROBED_FILES):
-        records = list(islice(read_input(one, source), _PROBED_RECORDS))
-        lacking = [r for r in records if isinstance(r, Rejected) and r.reason == Reason.MISSING_FIELD]
-        if records and len(lacking) == len(records):
-            there = _fields_there(one, lacking[0].excerpt)
-            missing = [f"`{name}`" for name in fields_of(source) if name.split(".")[0] not in there]
-            yield Problem(
-                f"{key}.{stated}",
-                f"the first records of {one.name} have no {' and no '.join(missing) or 'such nested field'}; "
-                f"name fields that they have: {', '.join(there)}",
-            )
-
-
-def _fields_there(one: "Input", excerpt: bytes) -> list[str]:
-    """Return the fields of the record of ``one`` that begins with ``excerpt``."""
-    from tokka.data.sources.files import InputFile
-
-    if isinstance(one, InputFile) and one.format == "parquet":  # of which only the wanted columns are read
-        import pyarrow.parquet as pq
-
-        return list(pq.read_schema(one.path).names)
-    try:
-        return list(json.loads(excerpt))
-    except ValueError:  # the record is longer than its excerpt
-        return []
 
 
 def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
@@ -132,7 +62,7 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
                 f"write `tokenizer: {{load: {base}}}`",
             )
         return
-    found = _local(name, "tokenizer.json", root, revision)
+    found = local_folder(name, "tokenizer.json", root, revision)
     if found is None:
         why_not = hub.why_not("model", name, revision)
         if why_not:
@@ -149,7 +79,7 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
             f"{recipe.model.vocab_size}, but the tokenizer {name} has {tokenizer.size} entries; make it at "
             f"least {tokenizer.size}, best a multiple of 128",
         )
-    theirs = None if base is None else _local(base, "tokenizer.json", root)
+    theirs = None if base is None else local_folder(base, "tokenizer.json", root)
     if theirs is not None and (theirs / "tokenizer.json").is_file():
         yield from _moved_ids(found / "tokenizer.json", theirs / "tokenizer.json", str(base))
 
@@ -171,6 +101,20 @@ def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
             return
 
 
+def _mixture(recipe: Recipe) -> Iterator[Problem]:
+    """Find shares without a solution, unless they count epochs of a source that declares no size."""
+    from tokka.data.mixture import MixtureError
+    from tokka.data.mixture_table import planned_mixture
+
+    shares = recipe.mixture.items()
+    sized = [name for name, share in shares if share.epochs is not None or share.max_epochs is not None]
+    if all(recipe.sources[name].size for name in sized):
+        try:
+            planned_mixture(recipe)
+        except MixtureError as error:
+            yield Problem("mixture", str(error))
+
+
 def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
     """Find a base model that cannot be had, or whose shape is not the recipe's."""
     from tokka.models.spec import config_from_hf
@@ -179,7 +123,7 @@ def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
     base = recipe.model.base
     if base is None:
         return
-    found = _local(base, "config.json", root)
+    found = local_folder(base, "config.json", root)
     if found is None:
         why_not = hub.why_not("model", base)
         if why_not:
@@ -255,7 +199,7 @@ def _tasks(recipe: Recipe, root: Path) -> Iterator[Problem]:
     tasks = recipe.evaluation.tasks
     missing = missing_modules("eval") if tasks else ()
     if missing:
-        yield Problem("evaluation.tasks", f"needs {_install(missing, 'eval')}")
+        yield Problem("evaluation.tasks", f"needs {install_hint(missing, 'eval')}")
         return
     for index, task in enumerate(tasks):
         key = f"evaluation.tasks.{index}"
@@ -281,18 +225,6 @@ def _is_task(name: str, folder: Path | None) -> bool:
         include_path=None if folder is None else str(folder), include_defaults=folder is None
     )
     return name in manager.task_index
-
-
-def _local(name: str, filename: str, root: Path, revision: str | None = None) -> Path | None:
-    """Return the folder of a model or tokenizer: below ``root``, or where a download left ``filename``."""
-    if (root / name).is_dir():
-        return root / name
-    cached = cached_file(name, filename, revision)
-    return cached.parent if cached else None
-
-
-def _install(modules: Collection[str], extra: str) -> str:
-    return f"{' and '.join(modules)}, not installed here: pip install 'tokka[{extra}]'"
 
 
 def _yaml(value: object) -> str:

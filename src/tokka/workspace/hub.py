@@ -50,12 +50,21 @@ class Hub:
         return ""
 
 
-def cached_file(name: str, filename: str, revision: str | None = None) -> Path | None:
-    """Return ``filename`` of the model ``name`` where an earlier download left it, else None."""
+def local_folder(name: str, filename: str, root: Path, revision: str | None = None) -> Path | None:
+    """Return the folder of the model or tokenizer ``name`` where it is on this machine, else None.
+
+    Args:
+        name: a folder, relative to ``root``, or an id of the hub.
+        filename: what an earlier download must have left in the hub's cache.
+        root: where relative paths begin.
+        revision: of the id.
+    """
     from huggingface_hub import errors, try_to_load_from_cache
 
+    if (root / name).is_dir():
+        return root / name
     try:
         found = try_to_load_from_cache(name, filename, revision=revision)
     except errors.HFValidationError:
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(found).parent if isinstance(found, str) else None

@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from tokka.workspace.manifest import package_versions
 EXTRAS = {
     "fast": ("gigatoken",),
     "hub": ("datasets", "fsspec"),
-    "eval": ("lm_eval", "sacrebleu"),
+    "eval": ("lm_eval", "datasets", "sacrebleu"),
 }
 """The modules that each optional extra of tokka brings."""
 
@@ -93,6 +93,11 @@ def missing_modules(extra: str) -> tuple[str, ...]:
     """Return the modules of ``extra`` that are not installed."""
     specs = {module: find_spec(module) for module in EXTRAS[extra]}
     return tuple(module for module, spec in specs.items() if spec is None or spec.origin is None)
+
+
+def install_hint(modules: Collection[str], extra: str) -> str:
+    """Return what to say where ``modules`` of ``extra`` are missing."""
+    return f"{' and '.join(modules)}, not installed here: pip install 'tokka[{extra}]'"
 
 
 def usable_cores() -> int:
