@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from workshop import REPOSITORY
 from rich.console import Console
+from workshop import REPOSITORY
 
 from tokka.data.mixture import MixtureError, MixtureRow, solve
 from tokka.data.mixture_table import mixture_table, planned_mixture, printed_rows

@@ -4,8 +4,8 @@ import re
 from enum import Enum
 
 import pytest
-from workshop import REPOSITORY
 from pydantic import BaseModel
+from workshop import REPOSITORY
 
 from tokka.recipe.evaluation import Evaluation, Release, Task
 from tokka.recipe.load import load_recipe

@@ -3,9 +3,9 @@
 import copy
 
 import pytest
-from workshop import REPOSITORY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from workshop import REPOSITORY
 
 from tokka.recipe.load import RecipeError, load_recipe
 from tokka.recipe.plain_yaml import format_yaml, parse_yaml

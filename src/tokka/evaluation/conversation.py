@@ -1,7 +1,7 @@
 """A model that writes: it continues a text, or keeps up a conversation."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -10,7 +10,7 @@ from tokka.evaluation.convention import Message, convention_of, stop_ids_of
 from tokka.evaluation.locate import Located
 from tokka.evaluation.stream import stream_text, until
 from tokka.models.cache import KeyValueCache
-from tokka.models.generate import _sampler
+from tokka.models.generate import generate
 from tokka.models.weights import load_hf
 from tokka.tokenizer.load import load_tokenizer
 
@@ -63,7 +63,7 @@ class Writer:
         """
         if len(prompt) >= self.length:
             raise TooLongError(f"the text has {len(prompt)} tokens, the model reads {self.length} at most")
-        return self._decode(prompt, sampling, stop_ids)
+        return self._continue(prompt, sampling, stop_ids)
 
     def continue_text(self, text: str, sampling: Sampling, stops: Sequence[str] = ()) -> Iterator[str]:
         """Yield what follows ``text``, as the beginning of a document, up to its end or one of ``stops``."""
@@ -72,26 +72,15 @@ class Writer:
         tokens = self.write(prompt, sampling, stop_ids_of(self.tokenizer, self.located.model))
         return until(stream_text(tokens, self.tokenizer.decode), stops)
 
-    @torch.inference_mode()
-    def _decode(self, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]) -> Iterator[int]:
-        device = next(self.model.parameters()).device
-        pick = _sampler(sampling.temperature, sampling.top_p, None, [sampling.seed])
-        self._forget_from(min(_common(self._seen, prompt), len(prompt) - 1))
-        fresh = list(prompt[len(self._seen) :])
-        for _ in range(min(sampling.max_tokens, self.length - len(prompt))):
-            hidden = self.model.hidden(torch.tensor([fresh], device=device), cache=self._cache)
-            self._seen += fresh
-            token = int(pick(self.model.unembed(hidden[:, -1])))
-            if token in stop_ids:
-                return
+    def _continue(
+        self, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]
+    ) -> Iterator[int]:
+        self._cache.truncate(min(_common(self._seen, prompt), len(prompt) - 1))
+        self._seen = [*prompt]
+        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self.length - len(prompt)))
+        for token in generate(self.model, prompt, **asdict(sampling), stop_ids=stop_ids, cache=self._cache):
+            self._seen.append(token)
             yield token
-            fresh = [token]
-
-    def _forget_from(self, length: int) -> None:
-        """Keep the keys and values of the first ``length`` tokens; a pass broken off may have left more."""
-        del self._seen[length:]
-        for layer in self._cache.layers:
-            layer.length = len(self._seen)
 
 
 class Conversation:

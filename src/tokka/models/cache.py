@@ -45,8 +45,16 @@ class KeyValueCache:
 
     @property
     def length(self) -> int:
-        """Tokens of each sequence whose keys and values are held."""
-        return self.layers[0].length
+        """Tokens of each sequence whose keys and values are held, by all layers."""
+        return min(layer.length for layer in self.layers)
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens after the first ``length``, and what a pass broken off left in some layers."""
+        length = min(length, self.length)
+        for layer in self.layers:
+            layer.length = length
+        if self._documents is not None:
+            self._documents = self._documents[:, :length]
 
     def append_documents(self, documents: Tensor | None) -> Tensor | None:
         """Append ``documents`` [batch, new]; return those of all tokens [batch, all], or None without any.

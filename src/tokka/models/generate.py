@@ -22,6 +22,7 @@ def generate(
     top_k: int | None = None,
     seed: int = 0,
     stop_ids: Collection[int] = (),
+    cache: KeyValueCache | None = None,
 ) -> Iterator[int]:
     """Yield up to ``max_tokens`` tokens that continue ``prompt_ids``, each as soon as it is known.
 
@@ -35,12 +36,14 @@ def generate(
         top_k: sample from this many likeliest tokens at most.
         seed: the same arguments and seed give the same tokens.
         stop_ids: tokens that end the text; they are not yielded.
+        cache: holds the keys and values of the first tokens of ``prompt_ids``, but not of the last, so that
+            they need not be computed again; it needs room for the others and ``max_tokens``.
 
     Raises:
-        ValueError: an empty prompt.
+        ValueError: an empty prompt, or a cache without room.
     """
     pick = _sampler(temperature, top_p, top_k, [seed])
-    for tokens in _decode(model, [prompt_ids], max_tokens, pick):
+    for tokens in _decode(model, [prompt_ids], max_tokens, pick, cache):
         token = int(tokens[0])
         if token in stop_ids:
             return
@@ -83,7 +86,11 @@ def generate_batch(
 
 @torch.inference_mode()
 def _decode(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, pick: Pick
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    pick: Pick,
+    cache: KeyValueCache | None = None,
 ) -> Iterator[Tensor]:
     """Yield the next token of every prompt [batch], ``max_tokens`` times.
 
@@ -98,9 +105,9 @@ def _decode(
     documents = None
     if any(padding):
         documents = (torch.arange(longest) >= torch.tensor(padding)[:, None]).int().to(device)
-    cache = KeyValueCache(len(model.blocks), longest + max_tokens)
+    cache = KeyValueCache(len(model.blocks), longest + max_tokens) if cache is None else cache
 
-    tokens = tokens.to(device)
+    tokens = tokens[:, cache.length :].to(device)
     for _ in range(max_tokens):
         hidden = model.hidden(tokens, documents=documents, cache=cache)
         picked = pick(model.unembed(hidden[:, -1]))
