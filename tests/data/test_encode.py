@@ -18,28 +18,7 @@ from tokka.tokenizer import encoders
 from tokka.tokenizer.load import load_tokenizer
 from tokka.tokenizer.train import train_tokenizer
 
-WORDS = [
-    *[
-        "poro",
-        "jäkälä",
-        "tunturi",
-        "on",
-        "ja",
-        "ei",
-        "lumi",
-        "satoi",
-        "hiljaa,",
-        "yö.",
-        "42",
-        "(",
-        "a",
-        ")",
-        "</s>",
-        "<|user|>",
-        "😀",
-    ],
-    "\n",
-]
+SAMPLE = "poro jäkälä tunturi on ja ei lumi satoi hiljaa, yö. 42 ( a ) </s> <|user|> 😀"
 KILLED = """
 import sys
 from pathlib import Path
@@ -52,8 +31,8 @@ if __name__ == "__main__":
 
 
 def make_texts(count, seed=0):
-    draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 60))) for _ in range(count)]
+    draw, words = random.Random(seed), [*SAMPLE.split(), "\n"]
+    return [" ".join(draw.choices(words, k=draw.randint(1, 60))) for _ in range(count)]
 
 
 def write_shard(folder, number, texts, split="train"):

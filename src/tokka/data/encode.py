@@ -19,6 +19,7 @@ from tokka.tokenizer.batches import batches
 from tokka.tokenizer.encoders import Backend, Ids
 from tokka.tokenizer.load import LoadedTokenizer
 from tokka.workspace.files import digest_file, read_json, write_json
+from tokka.workspace.machine import usable_cores
 from tokka.workspace.progress import say
 from tokka.workspace.workers import Advance, run_tasks
 
@@ -77,7 +78,7 @@ def encode_corpus(
         tokenizer: must have an end token.
         allowed_specials: special tokens that the texts may spell, as the source's template writes them; see
             :func:`specials_in`. Any other special token in a text is encoded as the characters it is.
-        workers: processes; default: the cores of this machine.
+        workers: processes; default: as many as there are usable cores.
 
     Returns:
         Facts: ``documents``, ``tokens`` (end tokens included), ``bytes`` of text in UTF-8,
@@ -99,7 +100,7 @@ def encode_corpus(
     run_tasks(
         _encode_shard,
         waiting,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or usable_cores(),
         what=f"encoding {corpus.name}",
         total=sum(pq.read_metadata(shard.path).num_rows for shard in waiting),
         unit="documents",

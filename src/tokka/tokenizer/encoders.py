@@ -22,6 +22,10 @@ _BATCH_CHARACTERS = 2**18
 """``tokenizers`` is fastest on batches of about this much text; measured on Finnish, 2 cores."""
 
 
+_FIRST_UNASSIGNED = 0x378
+"""No character before this one can be unassigned: Unicode never takes one back."""
+
+
 class Encoder(Protocol):
     """Encodes texts; adds no token to them."""
 
@@ -66,7 +70,8 @@ class GigatokenEncoder:
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         points, lengths = codepoints(texts)
         rows = _rows(*_flat(self._tokenizer.encode_batch(list(texts))))
-        places = np.flatnonzero(_is_unassigned()[points])
+        places = np.flatnonzero(points >= _FIRST_UNASSIGNED)
+        places = places[_is_unassigned()[points[places]]]
         unsure = np.unique(np.searchsorted(np.cumsum(lengths), places, side="right")).tolist()
         for index, ids in zip(unsure, self._exact.encode_batch([texts[i] for i in unsure]), strict=True):
             rows[index] = ids
