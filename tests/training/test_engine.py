@@ -12,7 +12,7 @@ from torch import Tensor
 from tokka.data.sampler import Batch, Sampler
 from tokka.models.spec import spec_for
 from tokka.recipe.recipe import Recipe
-from tokka.training.device import Machine
+from tokka.training.device import Numerics
 from tokka.training.engine import Engine
 from tokka.training.objectives import LanguageModelling, Loss
 from tokka.training.plan import Plan
@@ -24,12 +24,12 @@ def make_engine(
     recipe: Recipe, *, snapshot: Any = None, objective: Any = None, dtype: str = "float32"
 ) -> Engine:
     training = recipe.training
-    machine = Machine("cpu", "test", torch.__version__, torch.get_num_threads(), dtype, compiled=False)
+    numerics = Numerics("cpu", "test", torch.__version__, torch.get_num_threads(), dtype, compiled=False)
     return Engine(
         recipe.model,
         training,
         Plan.of(training, BUDGETS),
-        machine,
+        numerics,
         objective or LanguageModelling(within_document=training.within_document),
         seed=recipe.seed,
         snapshot=snapshot,

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tokka.training.guard import TrainingStoppedError
 from tokka.training.interrupt import Interrupted
 from tokka.training.objectives import LanguageModelling, Loss
 from tokka.training.run import run
+from tokka.workspace import machine
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +295,8 @@ def test_another_machine_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     crash_after(5, tmp_path, monkeypatch)
-    monkeypatch.setattr("tokka.training.device._device_name", lambda device: "another processor")
+    other = replace(machine.describe(), processor="another processor")
+    monkeypatch.setattr(machine, "describe", lambda: other)
     run(make_job(tmp_path))
     assert "is another processor; training goes on, but not to the same bits" in capsys.readouterr().err
 

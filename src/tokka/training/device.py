@@ -1,10 +1,7 @@
 """The device that trains: which it is, what it can, and how its memory and threads are set."""
 
 import ctypes
-import os
-import platform
 import resource
-import shutil
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass
@@ -14,6 +11,7 @@ from typing import Any, Self
 import torch
 
 from tokka.recipe.training import Training
+from tokka.workspace import machine
 from tokka.workspace.progress import say
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -27,12 +25,12 @@ _COMPILING_PAYS = 1e15
 
 
 @dataclass(frozen=True)
-class Machine:
+class Numerics:
     """What decides, beside recipe and data, the bits that a step computes.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
-        name: of the processor; of a CPU the instructions that PyTorch uses.
+        name: of the processor.
         pytorch: its version.
         threads: of one operation on the CPU, among which sums are split.
         dtype: of forward and backward pass, ``bfloat16`` or ``float32``.
@@ -50,17 +48,18 @@ class Machine:
     def choose(cls, training: Training, flops: float, before: dict[str, Any] | None) -> Self:
         """Choose what is best here for a run of ``flops``, or what it had ``before``, and set the threads."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        machine = cls(
+        here = machine.describe()
+        numerics = cls(
             device=device.type,
-            name=_device_name(device),
+            name=torch.cuda.get_device_name(device) if device.type == "cuda" else here.processor,
             pytorch=torch.__version__,
-            threads=_set_threads(before["threads"] if before else None),
-            dtype=_compute_dtype(training, device),
-            compiled=before["compiled"] if before else _compiling_pays(training, device, flops),
+            threads=_set_threads(before["threads"] if before else None, here.cores),
+            dtype=_compute_dtype(training, device, here),
+            compiled=before["compiled"] if before else _compiling_pays(training, device, here, flops),
         )
         if before is not None:
-            machine._warn_of_other_bits(before)
-        return machine
+            numerics._warn_of_other_bits(before)
+        return numerics
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,7 +88,7 @@ def keep_freed_memory() -> None:
     By default glibc maps each large buffer anew, and the kernel zeroes every page of it: up to a third of
     the time of a step on a CPU. Other C libraries do not know this setting.
     """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+    if (machine.describe().libc or "").startswith("glibc"):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
@@ -103,39 +102,26 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _compute_dtype(training: Training, device: torch.device) -> str:
+def _compute_dtype(training: Training, device: torch.device, here: machine.Machine) -> str:
     if training.precision == "fp32":
         return "float32"
-    if device.type == "cpu" and not any(
-        there and "bf16" in feature for feature, there in torch.cpu.get_capabilities().items()
-    ):
+    if device.type == "cpu" and here.bf16 is None:
         say("this CPU has no bf16 instructions: computing in fp32, which is faster than emulating them")
         return "float32"
     return "bfloat16"
 
 
-def _set_threads(wanted: int | None) -> int:
-    """Use ``wanted`` threads, or as many as PyTorch would; return how many."""
-    if wanted is not None and wanted != torch.get_num_threads():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if wanted > cores:
-            say(f"warning: {wanted} threads, for the same bits as before, on {cores} cores will be slow")
-        torch.set_num_threads(wanted)
-    return torch.get_num_threads()
+def _set_threads(before: int | None, cores: int) -> int:
+    """Use as many threads as ``before``, or as there are cores to use; return how many."""
+    threads = before or min(torch.get_num_threads(), cores)
+    if threads > cores:
+        say(f"warning: {threads} threads, for the same bits as before, on {cores} cores will be slow")
+    torch.set_num_threads(threads)
+    return threads
 
 
-def _compiling_pays(training: Training, device: torch.device, flops: float) -> bool:
+def _compiling_pays(training: Training, device: torch.device, here: machine.Machine, flops: float) -> bool:
     if training.compile != "auto":
         return training.compile
-    return device.type == "cuda" or (flops >= _COMPILING_PAYS and _can_compile_for_cpu())
-
-
-def _can_compile_for_cpu() -> bool:
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    return compiler is not None and (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+    headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+    return device.type == "cuda" or (flops >= _COMPILING_PAYS and here.compiler is not None and headers)

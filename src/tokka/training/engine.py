@@ -11,7 +11,7 @@ from tokka.models.spec import Config
 from tokka.recipe.training import Training
 from tokka.training.build import build_model, compile_blocks, empty_model, recompute_activations
 from tokka.training.checkpoint import Snapshot
-from tokka.training.device import Machine
+from tokka.training.device import Numerics
 from tokka.training.guard import Guard
 from tokka.training.objectives import Objective
 from tokka.training.optimizer import Optimizer
@@ -48,7 +48,7 @@ class Engine:
         config: Config,
         training: Training,
         plan: Plan,
-        machine: Machine,
+        numerics: Numerics,
         objective: Objective,
         *,
         seed: int,
@@ -58,13 +58,13 @@ class Engine:
         self.step = 0
         self._training, self._plan, self._objective = training, plan, objective
         seed_all(seed)
-        device = torch.device(machine.device)
+        device = torch.device(numerics.device)
         self.model = empty_model(config, device) if snapshot else build_model(config, seed, device)
-        self.optimizer = Optimizer(self.model, training.optimizer, machine.compute_dtype)
+        self.optimizer = Optimizer(self.model, training.optimizer, numerics.compute_dtype)
         self.guard = Guard(training.guard)
         if training.activation_checkpointing == "full":
             recompute_activations(self.model)
-        if machine.compiled:
+        if numerics.compiled:
             compile_blocks(self.model)
         if snapshot is not None:
             self._restore(snapshot)

@@ -4,12 +4,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tokka.training.device import Machine
+from tokka.training.device import Numerics
 from tokka.training.metrics import read_steps
 from tokka.training.plan import Plan
 
 
-def summarise(folder: Path, plan: Plan, machine: Machine, flops_per_token: int) -> dict[str, Any]:
+def summarise(folder: Path, plan: Plan, numerics: Numerics, flops_per_token: int) -> dict[str, Any]:
     """Return the facts of the finished run in ``folder``, all its attempts together; see docs/training.md."""
     rows = list(read_steps(folder / "metrics.jsonl"))
     by_step = {row["step"]: row for row in rows}
@@ -30,9 +30,9 @@ def summarise(folder: Path, plan: Plan, machine: Machine, flops_per_token: int) 
         "tokens_per_second": rate,
         "data_percent": round(100 * sum(row["data_seconds"] for row in rows) / seconds, 3),
         "flops_per_token": flops_per_token,
-        "mfu_percent": machine.peak_flops and round(100 * rate * flops_per_token / machine.peak_flops, 2),
+        "mfu_percent": numerics.peak_flops and round(100 * rate * flops_per_token / numerics.peak_flops, 2),
         "peak_memory": max(row["peak_memory"] for row in rows),
-        "machine": machine.as_json(),
+        "machine": numerics.as_json(),
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").glob("step-*")),
         "revisions": [
             {"name": name, "step": step, "tokens": step * plan.batch_tokens, "loss": by_step[step]["loss"]}

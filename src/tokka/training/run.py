@@ -15,7 +15,7 @@ from tokka.models.spec import spec_for
 from tokka.models.weights import save_hf
 from tokka.recipe.recipe import Recipe
 from tokka.training.checkpoint import load_newest, save
-from tokka.training.device import Machine, keep_freed_memory, peak_memory
+from tokka.training.device import Numerics, keep_freed_memory, peak_memory
 from tokka.training.engine import Engine, Outcome
 from tokka.training.facts import summarise
 from tokka.training.guard import TrainingStoppedError
@@ -76,10 +76,10 @@ class _Run:
             say(f"training: goes on after step {found.step} of {self.plan.steps}")
         self.flops_per_token = spec_for(recipe.model).flops_per_token(recipe.model, training.sequence_length)
         flops = self.flops_per_token * self.plan.tokens
-        self.machine = Machine.choose(training, flops, found.state["machine"] if found else None)
+        self.numerics = Numerics.choose(training, flops, found.state["machine"] if found else None)
         objective = LanguageModelling(within_document=training.within_document)
         self.engine = Engine(
-            recipe.model, training, self.plan, self.machine, objective, seed=recipe.seed, snapshot=found
+            recipe.model, training, self.plan, self.numerics, objective, seed=recipe.seed, snapshot=found
         )
         self.consumed = job.sampler.state()
         self.saved_at = time.monotonic()
@@ -108,7 +108,7 @@ class _Run:
                         f"training: stopped and saved after step {self.engine.step}; the same command goes on"
                     )
                     raise Interrupted(128 + stop.signal)
-        return summarise(self.job.folder, self.plan, self.machine, self.flops_per_token) | {
+        return summarise(self.job.folder, self.plan, self.numerics, self.flops_per_token) | {
             "parameters": sum(master.numel() for master in self.engine.optimizer.masters.values())
         }
 
@@ -135,7 +135,7 @@ class _Run:
             "tokens_per_second": round(self.plan.batch_tokens / seconds, 1),
             "step_seconds": round(seconds, 6),
             "data_seconds": round(loaded.seconds, 6),
-            "peak_memory": peak_memory(torch.device(self.machine.device)),
+            "peak_memory": peak_memory(torch.device(self.numerics.device)),
         }
 
     def _report_skipped(self, loaded: Loaded, outcome: Outcome, metrics: Metrics) -> None:
@@ -165,7 +165,7 @@ class _Run:
 
     def _save(self) -> None:
         snapshot = self.engine.snapshot(
-            sampler=self.consumed, machine=self.machine.as_json(), settings=_settings(self.job)
+            sampler=self.consumed, machine=self.numerics.as_json(), settings=_settings(self.job)
         )
         save(self.job.folder / "checkpoints", snapshot, keep=self.job.recipe.training.checkpoints.keep)
         self.saved_at = time.monotonic()
