@@ -1,5 +1,4 @@
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -7,25 +6,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from worker_tasks import fail, square
 
 from tokka.workspace.workers import run_tasks
-
-
-def square(task, advance):
-    folder, number = task
-    (folder / str(number)).write_text(f"{number**2} {os.getpid()}")
-    advance(number)
-
-
-def fail(task, advance):
-    if task == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise ValueError(f"cannot do {task}")
-
-
-def linger(task, advance):
-    Path(task).write_text(str(os.getpid()))
-    time.sleep(600)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -57,7 +40,7 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_workers import linger\n"
+        "from worker_tasks import linger\n"
         "from tokka.workspace.workers import run_tasks\n"
         "if __name__ == '__main__':\n"
         "    run_tasks(linger, sys.argv[1:], workers=2, what='lingering', total=None)\n"

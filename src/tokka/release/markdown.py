@@ -7,7 +7,7 @@ import re
 
 from tokka.release.table import Strong, Table
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w)|^[-+=]")
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~#]|(?<![^\W_])_|_(?![^\W_])|^[-+=]")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
