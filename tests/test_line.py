@@ -123,3 +123,21 @@ def test_a_line_killed_at_random_moments_ends_with_the_same_bytes(small_run, tmp
     assert _weights(out) == _weights(small_run)
     for name in ("tokenizer/tokenizer.json", "mixture/mixture.json", "release/main/README.md"):
         assert (out / name).read_bytes() == (small_run / name).read_bytes(), name
+
+
+def test_a_released_model_can_be_the_base_of_another_run(small_run, tmp_path):
+    base = small_run / "release" / "main"
+    command = small_run_command(
+        tmp_path / "run",
+        f"model.base={base}",
+        f"tokenizer={{load: {base}}}",
+        "training.tokens=8K",
+        "training.schedule={shape: constant}",
+        "training.checkpoints.revisions=4K",
+        without=("tokenizer.train", "training.schedule"),
+    )
+    done = tokka(*command)
+    assert done.returncode == 0, done.stderr
+    before = json.loads((small_run / "training" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+    after = json.loads((tmp_path / "run" / "training" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+    assert after < before - 0.3

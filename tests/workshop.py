@@ -40,7 +40,14 @@ def tokka(
     )
 
 
-def small_run_command(out: Path, *more: str) -> list[str]:
-    """Return the arguments of ``tokka`` that run the small line into ``out``."""
-    overrides = [argument for statement in (*SMALL, *more) for argument in ("--set", statement)]
+def small_run_command(out: Path, *more: str, without: tuple[str, ...] = ()) -> list[str]:
+    """Return the arguments of ``tokka`` that run the small line into ``out``.
+
+    Args:
+        out: folder of the run.
+        more: further overrides.
+        without: beginnings of the keys whose usual override is left out.
+    """
+    usual = [statement for statement in SMALL if not statement.startswith(without)]
+    overrides = [argument for statement in (*usual, *more) for argument in ("--set", statement)]
     return ["run", str(REPOSITORY / "recipes" / "demo.yaml"), "--out", str(out), *overrides]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from tokka.pipeline.stage import Run, Stage
@@ -192,12 +193,21 @@ def _training(recipe: Recipe) -> Stage:
 
         rows = read_json(run.of("mixture") / "mixture.json")["rows"]
         return train(
-            recipe,
+            _with_base_found(recipe, run.root),
             tokens=run.folder / "tokens",
             budgets={row["source"]: row["tokens"] for row in rows},
             tokenizer=run.of("tokenizer"),
             folder=run.of("training"),
         )
+
+    def outside(run: Run) -> Mapping[str, str]:
+        from tokka.workspace.digests import digest_files
+
+        base = _with_base_found(recipe, run.root).model.base
+        if base is None or not Path(base).is_dir():
+            return {}
+        files = [*sorted(Path(base).glob("*.safetensors")), Path(base) / "config.json"]
+        return digest_files({f"base/{path.name}": path for path in files}, run.folder / "fingerprints.json")
 
     return Stage(
         name="training",
@@ -212,7 +222,16 @@ def _training(recipe: Recipe) -> Stage:
         },
         work=work,
         outputs=("revisions/**/*", "metrics.jsonl"),
+        outside=outside,
     )
+
+
+def _with_base_found(recipe: Recipe, root: Path) -> Recipe:
+    """Return the recipe with ``model.base`` as a path from here where it is a folder beside the recipe."""
+    base = recipe.model.base
+    if base is None or not (root / base).is_dir():
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": str(root / base)})})
 
 
 def _evaluation(recipe: Recipe) -> Stage:

@@ -26,6 +26,8 @@ def build_model(config: Config, seed: int, device: torch.device) -> LanguageMode
     model, found = load_hf(_folder_of(config.base), dtype=torch.float32, device=device)
     wanted, is_there = config.model_dump(exclude=_SHAPELESS), found.model_dump(exclude=_SHAPELESS)
     different = [key for key in wanted if wanted[key] != is_there.get(key)]
+    if wanted.get("max_sequence_length", 0) < is_there.get("max_sequence_length", 0):
+        different.remove("max_sequence_length")  # a base may be trained on shorter sequences than it takes
     if different:
         listed = ", ".join(f"{key} {is_there.get(key)} (the recipe says {wanted[key]})" for key in different)
         raise ValueError(f"model.base {config.base} has {listed}; state in the recipe what the base is")

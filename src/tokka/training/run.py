@@ -193,7 +193,7 @@ def _settings(job: Job) -> dict[str, Any]:
     how = {"micro_batch", "activation_checkpointing", "compile", "layout", "checkpoints", "guard"}
     return {
         "seed": job.recipe.seed,
-        "model": job.recipe.model.model_dump(mode="json"),
+        "model": job.recipe.model.model_dump(mode="json", exclude={"base"}),
         "training": job.recipe.training.model_dump(mode="json", exclude=how),
         "budgets": dict(job.budgets),
     }
