@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tokka.data import encode
 from tokka.data.encode import encode_corpus, specials_in
 from tokka.data.indexed import IndexedDataset
 from tokka.data.store import TokenStore
@@ -22,8 +23,10 @@ SAMPLE = "poro jäkälä tunturi on ja ei lumi satoi hiljaa, yö. 42 ( a ) </s> 
 KILLED = """
 import sys
 from pathlib import Path
+from tokka.data import encode
 from tokka.data.encode import encode_corpus
 from tokka.tokenizer.load import load_tokenizer
+encode._WORTH_A_PROCESS = 1
 if __name__ == "__main__":
     corpus, folder, tokenizer = map(Path, sys.argv[1:])
     encode_corpus(corpus, folder, load_tokenizer(tokenizer), workers=2)
@@ -104,7 +107,8 @@ def test_the_shards_of_a_corpus_are_those_of_the_tokens(corpus, tmp_path, tokeni
     assert [len(IndexedDataset(tmp_path / "tokens" / f"0000{number}")) for number in range(3)] == [200] * 3
 
 
-def test_the_number_of_processes_does_not_change_a_byte(corpus, tmp_path, tokenizer):
+def test_the_number_of_processes_does_not_change_a_byte(corpus, tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(encode, "_WORTH_A_PROCESS", 1)
     encode_corpus(corpus, tmp_path / "one", tokenizer, workers=1)
     encode_corpus(corpus, tmp_path / "two", tokenizer, workers=2)
     assert content(tmp_path / "one") == content(tmp_path / "two")
@@ -137,6 +141,20 @@ def test_another_tokenizer_encodes_everything_again(corpus, tmp_path, folders):
     encode_corpus(corpus, tokens, load_tokenizer(folders["llama3"]), workers=1)
     encode_corpus(corpus, tmp_path / "fresh", load_tokenizer(folders["llama3"]), workers=1)
     assert content(tokens) == content(tmp_path / "fresh")
+
+
+def test_what_another_tokenizer_left_unfinished_is_not_taken_for_the_firsts(
+    corpus, tmp_path, folders, monkeypatch
+):
+    first, second = (load_tokenizer(folders[pattern]) for pattern in ("bloom", "llama3"))
+    encode_corpus(corpus, tmp_path / "tokens", first, workers=1)
+    expected = content(tmp_path / "tokens")
+    with monkeypatch.context() as stopped:
+        stopped.delattr(encode, "write_json")  # as if killed before the record of the first shard
+        with pytest.raises(NameError):
+            encode_corpus(corpus, tmp_path / "tokens", second, workers=1)
+    encode_corpus(corpus, tmp_path / "tokens", first, workers=1)
+    assert content(tmp_path / "tokens") == expected
 
 
 def test_shards_that_the_corpus_no_longer_has_go(corpus, tmp_path, tokenizer):

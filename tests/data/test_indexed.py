@@ -174,6 +174,14 @@ def test_a_writer_that_fails_leaves_what_was_there(prefix):
     assert {path.name: path.read_bytes() for path in prefix.parent.iterdir()} == before
 
 
+def test_an_older_index_is_not_left_with_newer_tokens(prefix, monkeypatch):
+    monkeypatch.delattr(IndexedWriter, "_write_index")  # as if killed before it
+    with pytest.raises(AttributeError):
+        write(prefix, DOCUMENTS[::-1])
+    with pytest.raises(FileNotFoundError, match=r"00000\.idx"):
+        IndexedDataset(prefix)
+
+
 def _write_until_killed(prefix, begun):
     with IndexedWriter(prefix, 10) as writer:
         writer.add(np.arange(10))

@@ -40,7 +40,8 @@ def test_transformers_loads_the_folder_without_code_and_gives_the_same_ids(train
         3,
     )
     assert (ours.unk_id, ours.bos_id, ours.eos_id, ours.pad_id) == (0, 1, 2, 3)
-    assert theirs.convert_tokens_to_ids(["<|user|>", "<|assistant|>"]) == [4, 5]
+    assert theirs.extra_special_tokens == ["<|user|>", "<|assistant|>"]
+    assert theirs.convert_tokens_to_ids(theirs.extra_special_tokens) == [4, 5]
     assert theirs.clean_up_tokenization_spaces is False
     for text in [*finnish[:20], "  kaksi  väliä , ja pilkku ! n't \n\n", "👩‍👩‍👧 ä\u0308 \x00"]:
         assert theirs(text).input_ids == ours.encode(text)

@@ -24,6 +24,9 @@ from tokka.workspace.progress import say
 from tokka.workspace.workers import Advance, run_tasks
 
 _BATCH_CHARACTERS = 4 * 2**20
+_WORTH_A_PROCESS = 2**27
+"""A process begins in about the time that it takes to encode so many bytes."""
+
 _CHECKED_CHARACTERS = 2**16
 """So much of each shard's text is encoded by ``tokenizers`` as well, and the ids compared."""
 
@@ -78,7 +81,7 @@ def encode_corpus(
         tokenizer: must have an end token.
         allowed_specials: special tokens that the texts may spell, as the source's template writes them; see
             :func:`specials_in`. Any other special token in a text is encoded as the characters it is.
-        workers: processes; default: as many as there are usable cores.
+        workers: processes at most; default: one for each usable core.
 
     Returns:
         Facts: ``documents``, ``tokens`` (end tokens included), ``bytes`` of text in UTF-8,
@@ -96,13 +99,17 @@ def encode_corpus(
     ]
     _remove_others(folder, shards)
     waiting = [shard for shard in shards if not _is_finished(shard)]
+    metadata = [pq.read_metadata(shard.path) for shard in waiting]
+    size = sum(
+        each.row_group(group).total_byte_size for each in metadata for group in range(each.num_row_groups)
+    )
     begun = time.monotonic()
     run_tasks(
         _encode_shard,
         waiting,
-        workers=workers or usable_cores(),
+        workers=min(workers or usable_cores(), -(-size // _WORTH_A_PROCESS)),
         what=f"encoding {corpus.name}",
-        total=sum(pq.read_metadata(shard.path).num_rows for shard in waiting),
+        total=sum(each.num_rows for each in metadata),
         unit="documents",
     )
     return _facts(shards, waiting, time.monotonic() - begun)
