@@ -4,17 +4,19 @@ PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
 BIN    := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: demo test test-fast lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/tokka run recipes/demo.yaml --out runs/demo
 
+# One test process a core, one thread each: threads that wait for a busy core spin.
 test: lint
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: $(STAMP)
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ corpus/<source> -> tokenizer -> tokens/<source> -> mixture -> training -> evalua
 fertility beside tokens.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
@@ -14,6 +13,7 @@ from typing import Any
 from tokka.pipeline.stage import Run, Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import read_json, write_json
+from tokka.workspace.machine import usable_cores
 
 _FERTILITY_BYTES = 2**20
 """Of each source's held-out text, at most so much shows what the tokenizer makes of it."""
@@ -45,7 +45,7 @@ def _corpus(recipe: Recipe, name: str) -> Stage:
         from tokka.data.corpus import build_corpus
 
         return build_corpus(
-            name, source, run.of(f"corpus/{name}"), root=run.root, heldout=heldout, workers=_workers()
+            name, source, run.of(f"corpus/{name}"), root=run.root, heldout=heldout, workers=usable_cores()
         )
 
     def outside(run: Run) -> Mapping[str, str]:
@@ -300,7 +300,3 @@ def _report(recipe: Recipe) -> Stage:
         work=work,
         outputs=("report.html",),
     )
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0))
