@@ -49,7 +49,7 @@ def revealing_config(pattern):
 @cache
 def revealing_encoders(pattern):
     exact = ExactEncoder(revealing_config(pattern))
-    return fastest_encoder(revealing_config(pattern), exact, ()), exact
+    return fastest_encoder(revealing_config(pattern), exact), exact
 
 
 @settings(max_examples=300, deadline=None)
@@ -108,15 +108,40 @@ def test_a_pattern_that_gigatoken_does_not_know_is_left_to_tokenizers(trained):
     config = config_of(trained("llama3"))
     config["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\p{L}{1,7}|\P{L}"
     exact = ExactEncoder(config)
-    assert fastest_encoder(config, exact, ()) is exact
+    assert fastest_encoder(config, exact) is exact
+
+
+def test_a_vocabulary_without_the_bytes_that_utf8_never_has_is_still_fast(trained):
+    config = config_of(trained("bloom"))
+    unused = [byte_alphabet()[byte] for byte in (0xC0, 0xC1, *range(0xF5, 0x100))]
+    kept = {token: id for token, id in config["model"]["vocab"].items() if token not in unused}
+    merges = [merge for merge in config["model"]["merges"] if not set("".join(merge)) & set(unused)]
+    config |= {"added_tokens": [], "model": config["model"] | {"vocab": kept, "merges": merges}}
+    exact = ExactEncoder(config)
+    fast = fastest_encoder(config, exact)
+    assert fast.backend == "gigatoken"
+    assert equal(fast.encode_batch(["Yö 😀…"]), exact.encode_batch(["Yö 😀…"]))
+    del kept[byte_alphabet()[0xE2]]
+    assert fastest_encoder(config, exact).backend == "tokenizers"
 
 
 def test_an_encoder_that_gives_other_ids_is_not_used(trained, monkeypatch):
     config, exact = config_of(trained("llama3")), ExactEncoder(config_of(trained("llama3")))
     other = config | {"model": config["model"] | {"merges": config["model"]["merges"][:1000]}}
-    real = encoders._gigatoken
-    monkeypatch.setattr(encoders, "_gigatoken", lambda _: real(other))
-    assert fastest_encoder(config, exact, ()) is exact
+    real = encoders._Gigatoken
+    monkeypatch.setattr(encoders, "_Gigatoken", lambda _: real(other))
+    assert fastest_encoder(config, exact) is exact
+
+
+def test_gigatoken_does_not_remember_words_for_ever(tokenizer, monkeypatch, finnish):
+    """In 0.10 it remembers all (marcelroed/gigatoken#36); made anew it knows none and gives the same ids."""
+    fast = tokenizer._encoders_with(()).fastest._fast
+    monkeypatch.setattr(encoders, "_RENEWED_AFTER", 1000)
+    made = set()
+    for text in finnish:
+        assert equal(tokenizer.encode_batch([text]), tokenizer.encode_batch_exactly([text]))
+        made.add(id(fast._tokenizer))
+    assert len(made) > 1
 
 
 def test_ids_are_int32_and_long_texts_are_whole(tokenizer):

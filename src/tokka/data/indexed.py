@@ -131,10 +131,11 @@ class IndexedDataset:
         self.dtype, sequences, boundaries = self._read_header(index)
         self._lengths, self._pointers, self._boundaries = self._read_index(index, sequences, boundaries)
         content = _map(_bin(prefix))
-        self._check(len(content))
+        self._check_sequences(len(content))
+        one_each = self._check_boundaries()
         self._content = content.view(self.dtype)
         self.tokens = len(self._content)
-        self.sizes = self._document_sizes()
+        self.sizes = self._lengths if one_each else self._sum_sequences()
 
     def __len__(self) -> int:
         return len(self._boundaries) - 1
@@ -190,8 +191,8 @@ class IndexedDataset:
             index[pointers_end:end].view("<i8"),
         )
 
-    def _check(self, content_bytes: int) -> None:
-        """Compare every entry of the index with the one before it, and the last with the ``.bin``."""
+    def _check_sequences(self, content_bytes: int) -> None:
+        """Compare every sequence with the one before it, and the last with the end of the ``.bin``."""
         expected = 0
         for start in range(0, len(self._lengths), _AT_ONCE):
             lengths = self._lengths[start : start + _AT_ONCE]
@@ -202,16 +203,21 @@ class IndexedDataset:
             expected = int(ends[-1])
         if expected != content_bytes:
             self._refuse(f"describes {expected} bytes of tokens, but the .bin has {content_bytes}")
-        edges = (int(self._boundaries[0]), int(self._boundaries[-1]))
-        steps = (
-            np.diff(self._boundaries[start : start + _AT_ONCE + 1]) for start in range(0, len(self), _AT_ONCE)
-        )
-        if edges != (0, len(self._lengths)) or any((step < 0).any() for step in steps):
-            self._refuse("has document boundaries that are not in order")
 
-    def _document_sizes(self) -> NDArray[np.int32]:
-        if np.array_equal(self._boundaries, np.arange(len(self._lengths) + 1)):
-            return self._lengths
+    def _check_boundaries(self) -> bool:
+        """Compare every document with the one before it, and tell whether each is one sequence."""
+        in_order = (self._boundaries[0], self._boundaries[-1]) == (0, len(self._lengths))
+        one_each = len(self) == len(self._lengths)
+        for start in range(0, len(self), _AT_ONCE):
+            steps = np.diff(self._boundaries[start : start + _AT_ONCE + 1])
+            in_order &= bool((steps >= 0).all())
+            one_each &= bool((steps == 1).all())
+        if not in_order:
+            self._refuse("has document boundaries that are not in order")
+        return one_each
+
+    def _sum_sequences(self) -> NDArray[np.int32]:
+        """Return the tokens of each document that may have several sequences."""
         ends = np.concatenate([[0], np.cumsum(self._lengths, dtype=np.int64)])
         return np.diff(ends[self._boundaries]).astype(np.int32)
 

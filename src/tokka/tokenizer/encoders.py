@@ -21,9 +21,11 @@ Ids = NDArray[np.int32]
 _BATCH_CHARACTERS = 2**18
 """``tokenizers`` is fastest on batches of about this much text; measured on Finnish, 2 cores."""
 
-
 _RESPELLED_CHARACTERS = 2**16
 """Respelling takes eight bytes a character; this many stay in a core's cache."""
+
+_RENEWED_AFTER = 2**30
+"""Characters. On Finnish gigatoken then holds about half a gigabyte of words."""
 
 _FIRST_UNASSIGNED = 0x378
 """No character before this one can be unassigned: Unicode never takes one back."""
@@ -68,11 +70,11 @@ class GigatokenEncoder:
     backend: Backend = "gigatoken"
 
     def __init__(self, config: dict[str, Any], exact: ExactEncoder) -> None:
-        self._tokenizer, self._exact = _gigatoken(config), exact
+        self._fast, self._exact = _Gigatoken(config), exact
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         points, lengths = codepoints(texts)
-        rows = _rows(*_flat(self._tokenizer.encode_batch(list(texts))))
+        rows = _rows(*self._fast.encode_batch(list(texts)))
         places = np.flatnonzero(points >= _FIRST_UNASSIGNED)
         places = places[_is_unassigned()[points[places]]]
         unsure = np.unique(np.searchsorted(np.cumsum(lengths), places, side="right")).tolist()
@@ -88,16 +90,42 @@ class RespelledEncoder:
 
     def __init__(self, config: dict[str, Any]) -> None:
         ids: dict[str, int] = config["model"]["vocab"]
-        self._tokenizer = _gigatoken(respelled(config))
+        self._fast = _Gigatoken(respelled(config))
         self._size, self._space = max(ids.values()) + 1, ids[byte_alphabet()[ord(" ")]]
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         spelled = [each for batch in batches(texts, len, _RESPELLED_CHARACTERS) for each in respell(batch)]
-        flat, sizes = _flat(self._tokenizer.encode_batch(spelled))
+        flat, sizes = self._fast.encode_batch(spelled)
         return _rows(np.where(flat < self._size, flat, np.int32(self._space)), sizes)
 
 
-def fastest_encoder(config: dict[str, Any], exact: ExactEncoder, added: Collection[str]) -> Encoder:
+class _Gigatoken:
+    """gigatoken itself, made anew after so much text: version 0.10 never forgets a word that it has met."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._json = json.dumps(config)
+        self._renew()
+
+    def encode_batch(self, texts: list[str] | list[bytes]) -> tuple[Ids, NDArray[np.int64]]:
+        """Return the ids of all texts in one row, and how many each text has."""
+        import awkward
+
+        if self._read >= _RENEWED_AFTER:
+            self._renew()
+        self._read += sum(map(len, texts))
+        rows = self._tokenizer.encode_batch(texts)
+        flat = awkward.to_numpy(awkward.flatten(rows)).view(np.int32)
+        return flat, awkward.to_numpy(awkward.num(rows))
+
+    def _renew(self) -> None:
+        import gigatoken
+
+        self._tokenizer, self._read = gigatoken.Tokenizer.from_json(self._json), 0
+
+
+def fastest_encoder(
+    config: dict[str, Any], exact: ExactEncoder, *, names: Collection[str] = (), spelled: Collection[str] = ()
+) -> Encoder:
     """Return gigatoken where it is there, takes the tokenizer and gives the ids that ``tokenizers`` gives.
 
     Both encode the same texts first, of many scripts; where one id differs, ``exact`` does all the work.
@@ -105,28 +133,16 @@ def fastest_encoder(config: dict[str, Any], exact: ExactEncoder, added: Collecti
     Args:
         config: a sealed ``tokenizer.json``.
         exact: its encoder.
-        added: added tokens, special or not, that a text can spell.
+        names: of added tokens, special or not; the texts that are compared have them in them.
+        spelled: those of them that a text can still spell.
     """
+    bloom = is_bloom(config) and not spelled
     try:
-        fast = RespelledEncoder(config) if is_bloom(config) and not added else GigatokenEncoder(config, exact)
+        fast = RespelledEncoder(config) if bloom else GigatokenEncoder(config, exact)
     except (ImportError, RuntimeError):  # not installed, or it does not know the pattern or the model
         return exact
-    probe = probe_texts(added)
+    probe = probe_texts(names)
     return fast if all(map(np.array_equal, fast.encode_batch(probe), exact.encode_batch(probe))) else exact
-
-
-def _gigatoken(config: dict[str, Any]) -> Any:
-    import gigatoken
-
-    return gigatoken.Tokenizer.from_json(json.dumps(config))
-
-
-def _flat(encoded: Any) -> tuple[Ids, NDArray[np.int64]]:
-    """Return the ids of an awkward array of texts in one row, and the number of ids of each text."""
-    import awkward
-
-    flat = awkward.to_numpy(awkward.flatten(encoded)).view(np.int32)
-    return flat, awkward.to_numpy(awkward.num(encoded))
 
 
 def _rows(flat: Ids, sizes: NDArray[np.int64]) -> list[Ids]:

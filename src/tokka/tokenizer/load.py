@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -109,17 +109,16 @@ class LoadedTokenizer:
             unknown = sorted(allowed - self.specials.keys())
             if unknown:
                 raise ValueError(f"{', '.join(unknown)}: no special token of {self.folder}")
-            hidden = self.specials.keys() - allowed
-            added = {token["content"] for token in self._config["added_tokens"]}
-            self._encoders[allowed] = _Encoders(seal(self._config, hidden), added - hidden)
+            self._encoders[allowed] = _Encoders(self._config, self.specials.keys() - allowed)
         return self._encoders[allowed]
 
 
 class _Encoders:
-    """The encoders of one sealed ``tokenizer.json``, each made when it is first used."""
+    """The encoders of a tokenizer with some special tokens hidden; each is made when it is first used."""
 
-    def __init__(self, config: dict[str, Any], added: Collection[str]) -> None:
-        self._config, self._added = config, added
+    def __init__(self, config: dict[str, Any], hidden: Set[str]) -> None:
+        self._config, self._hidden = seal(config, hidden), hidden
+        self._names = {token["content"] for token in config["added_tokens"]}
 
     @cached_property
     def exact(self) -> ExactEncoder:
@@ -127,7 +126,9 @@ class _Encoders:
 
     @cached_property
     def fastest(self) -> Encoder:
-        return fastest_encoder(self._config, self.exact, self._added)
+        return fastest_encoder(
+            self._config, self.exact, names=self._names, spelled=self._names - self._hidden
+        )
 
 
 @cache

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from tokka.tokenizer.codepoints import ALL, codepoints
 from tokka.tokenizer.patterns import PATTERNS, byte_alphabet
-from tokka.tokenizer.seal import split_merge
 
 _SPACE = 0x20
 _STOPS = (
@@ -30,24 +29,26 @@ _STOPS = (
 _ASCII_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+_NEVER_IN_UTF8 = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
+
+_WOULD_CHANGE_IDS = (
+    "dropout",
+    "continuing_subword_prefix",
+    "end_of_word_suffix",
+    "byte_fallback",
+    "ignore_merges",
+)
+
+
 def is_bloom(config: dict[str, Any]) -> bool:
     """Tell whether a ``tokenizer.json`` is plain byte-level BPE that cuts by BLOOM's pattern alone."""
     model, steps = config["model"], (config.get("pre_tokenizer") or {}).get("pretokenizers", [])
-    plain = not any(
-        model.get(key)
-        for key in (
-            "dropout",
-            "continuing_subword_prefix",
-            "end_of_word_suffix",
-            "byte_fallback",
-            "ignore_merges",
-        )
-    )
     return (
         model.get("type") == "BPE"
-        and plain
+        and not any(model.get(key) for key in _WOULD_CHANGE_IDS)
+        and {symbol for byte, symbol in enumerate(byte_alphabet()) if byte not in _NEVER_IN_UTF8}
+        <= model["vocab"].keys()
         and config.get("normalizer") is None
-        and all(byte in model["vocab"] for byte in byte_alphabet())
         and [step["type"] for step in steps] == ["Split", "ByteLevel"]
         and steps[0]["pattern"] == {"Regex": PATTERNS["bloom"]}
         and steps[0]["behavior"] == "Isolated"
@@ -61,6 +62,9 @@ def respelled(config: dict[str, Any]) -> dict[str, Any]:
     """Return the ``tokenizer.json`` that gives a :func:`respell`-ed text the ids ``config`` gives the text.
 
     One thing is left to the caller: ids beyond those of ``config`` are spaces that no merge took.
+
+    Args:
+        config: sealed, and :func:`is_bloom`.
     """
     ids: dict[str, int] = config["model"]["vocab"]
     alphabet = byte_alphabet()
@@ -71,11 +75,12 @@ def respelled(config: dict[str, Any]) -> dict[str, Any]:
         for byte, symbol in enumerate(alphabet)
     }
     merges = []
-    for byte, symbol in sorted(enumerate(alphabet), key=lambda item: ids[item[1]]):
-        for character in {_letter(byte), _mark(byte)} - {chr(byte)}:
+    known = [(ids[symbol], byte) for byte, symbol in enumerate(alphabet) if symbol in ids]
+    for id, byte in sorted(known):
+        for character in dict.fromkeys((_letter(byte), _mark(byte))):
             spelling = _in_alphabet(character)
-            vocab[spelling] = ids[symbol]
-            merges.append([spelling[0], spelling[1]])
+            vocab[spelling] = id
+            merges += [list(spelling)] if len(spelling) == 2 else []
     spellings = {symbol: _in_alphabet(_letter(byte)) for byte, symbol in enumerate(alphabet)}
 
     def spell(token: str) -> str:
@@ -83,8 +88,7 @@ def respelled(config: dict[str, Any]) -> dict[str, Any]:
 
     vocab |= {spell(token): id for token, id in ids.items() if spellings.keys() >= set(token)}
     space = alphabet[_SPACE]
-    for merge in config["model"]["merges"]:
-        left, right = split_merge(merge)
+    for left, right in config["model"]["merges"]:
         merges.append([spell(left), spell(right)])
         if left == space:  # once more, for the space that leads a word
             merges.append([space, spell(right)])

@@ -25,7 +25,7 @@ def seal(config: dict[str, Any], special_tokens: Collection[str]) -> dict[str, A
         prefix = model.get("continuing_subword_prefix") or ""
         model["merges"] = [
             [left, right]
-            for left, right in map(split_merge, model["merges"])
+            for left, right in map(_sides, model["merges"])
             if renamed.keys().isdisjoint({left, right, left + right.removeprefix(prefix)})
         ]
     added = [
@@ -36,7 +36,7 @@ def seal(config: dict[str, Any], special_tokens: Collection[str]) -> dict[str, A
     return config | off | {"model": model, "added_tokens": added}
 
 
-def split_merge(merge: str | list[str]) -> tuple[str, str]:
+def _sides(merge: str | list[str]) -> tuple[str, str]:
     """Return both sides of a merge, which ``tokenizer.json`` writes as a pair or, formerly, as one string."""
     left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
     return left, right
