@@ -108,3 +108,9 @@ def test_skipped_steps_name_file_and_record(line: Path, tmp_path: Path):
 def test_missing_tokens_are_named(line: Path, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="swedish"):
         train_in(tmp_path, line, recipe_of(), {"swedish": 64 * 1024})
+
+
+def test_a_vocabulary_too_small_for_the_tokenizer_is_refused(line: Path, tmp_path: Path):
+    small = recipe_of().model.model_copy(update={"vocab_size": 1000})
+    with pytest.raises(ValueError, match=r"has 1024 entries, model\.vocab_size is 1000"):
+        train_in(tmp_path, line, recipe_of().model_copy(update={"model": small}))

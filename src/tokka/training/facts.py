@@ -10,9 +10,14 @@ from tokka.training.plan import Plan
 
 
 def summarise(folder: Path, plan: Plan, numerics: Numerics, flops_per_token: int) -> dict[str, Any]:
-    """Return the facts of the finished run in ``folder``, all its attempts together; see docs/training.md."""
+    """Return the facts of the finished run in ``folder``, all its attempts together; see docs/training.md.
+
+    Raises ValueError where the record is gone.
+    """
     rows = list(read_steps(folder / "metrics.jsonl"))
-    by_step = {row["step"]: row for row in rows}
+    if not rows:
+        raise ValueError(f"{folder / 'metrics.jsonl'} holds no step; remove {folder} to train again")
+    losses = {row["step"]: row["loss"] for row in rows}
     seconds = sum(row["step_seconds"] for row in rows)
     rate = median(row["tokens_per_second"] for row in rows)
     sources = rows[-1]["sources"]
@@ -35,7 +40,8 @@ def summarise(folder: Path, plan: Plan, numerics: Numerics, flops_per_token: int
         "machine": numerics.as_json(),
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").glob("step-*")),
         "revisions": [
-            {"name": name, "step": step, "tokens": step * plan.batch_tokens, "loss": by_step[step]["loss"]}
+            {"name": name, "step": step, "tokens": step * plan.batch_tokens, "loss": losses.get(step)}
             for step, name in plan.revisions.items()
+            if (folder / "revisions" / name).is_dir()
         ],
     }

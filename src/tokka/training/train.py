@@ -28,14 +28,19 @@ def train(
         Counts and figures of the whole run, all attempts together; see docs/training.md.
 
     Raises:
-        ValueError: the recipe needs more than one rank, its schedule does not fit the budget, or the
-            checkpoints in ``folder`` were made with other settings.
+        ValueError: the recipe needs more than one rank, its schedule does not fit the budget, its vocabulary
+            is smaller than the tokenizer's, or ``folder`` holds checkpoints made with other settings.
         TrainingStoppedError: too many bad steps in a row.
         CheckpointError: a checkpoint could not be written.
         Interrupted: SIGTERM or SIGINT came; the state is saved.
     """
     stores = {source: TokenStore(tokens / source) for source in budgets}
-    special = load_tokenizer(str(tokenizer))
+    special = load_tokenizer(tokenizer)
+    if special.size > recipe.model.vocab_size:
+        raise ValueError(
+            f"the tokenizer in {tokenizer} has {special.size} entries, model.vocab_size is "
+            f"{recipe.model.vocab_size}; make it at least as large"
+        )
 
     def locate(piece: Piece) -> dict[str, Any]:
         file, record = stores[piece.source].origin(piece.document)
