@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tokka.tokenizer.load import load_tokenizer, save_copy
+from tokka.tokenizer.patterns import pre_tokenizer
 
 
 def edited(folder, to, **changes):
@@ -118,6 +119,32 @@ def test_a_special_token_of_the_configuration_alone_is_one(tmp_path):
     assert (tokenizer.specials, tokenizer.eos_id, tokenizer.pad_id) == ({"<e>": 4}, 4, None)
     assert tokenizer.encode("a<e>") == [0, 1, 2, 3]
     assert tokenizer.encode("a<e>", tokenizer.specials) == [0, 4]
+
+
+def test_a_tokenizer_made_like_llama_3s_goes_through_gigatoken(tmp_path, finnish):
+    """Special tokens beyond the vocabulary, whole words looked up before merging, a beginning added."""
+    pytest.importorskip("gigatoken")
+    llama = Tokenizer(models.BPE(ignore_merges=True))
+    llama.pre_tokenizer, llama.decoder = pre_tokenizer("llama3"), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=1000, initial_alphabet=alphabet, show_progress=False)
+    llama.train_from_iterator(finnish, trainer)
+    llama.add_special_tokens(["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
+    llama.post_processor = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 1000)]
+    )
+    roles = {"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
+    PreTrainedTokenizerFast(tokenizer_object=llama, **roles).save_pretrained(tmp_path)
+    ours = load_tokenizer(tmp_path)
+    assert (ours.size, ours.bos_id, ours.eos_id, ours.pad_id) == (1003, 1000, 1001, None)
+    assert ours.backend == "gigatoken"
+    for text in [*finnish[:30], "a<|eot_id|>b <|end_of_text|>"]:
+        ids = ours.encode_batch([text])[0].tolist()
+        assert ids == ours.encode(text)
+        assert max(ids) < 1000
+        assert ours.decode(ids) == text
+        every = llama.encode(text, add_special_tokens=False).ids
+        assert ours.encode_batch([text], ours.specials)[0].tolist() == every
 
 
 def test_a_beginning_that_transformers_adds_is_not_added(tmp_path, trained):
