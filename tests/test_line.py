@@ -111,7 +111,7 @@ def test_a_line_killed_at_random_moments_ends_with_the_same_bytes(small_run, tmp
             [TOKKA, *small_run_command(out)], stderr=subprocess.PIPE, start_new_session=True
         )
         try:
-            process.wait(timeout=chance.uniform(2, 16) if kills < 8 else 600)
+            process.wait(timeout=chance.uniform(1, 5) if kills < 8 else 600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -141,3 +141,19 @@ def test_a_released_model_can_be_the_base_of_another_run(small_run, tmp_path):
     before = json.loads((small_run / "training" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
     after = json.loads((tmp_path / "run" / "training" / "metrics.jsonl").read_text().splitlines()[0])["loss"]
     assert after < before - 0.3
+
+
+def test_how_a_step_is_computed_and_when_a_run_gives_up_may_change(small_run):
+    changes = ("training.micro_batch=4", "training.guard.max_bad_steps=9", "training.checkpoints.keep=5")
+    done = tokka(*small_run_command(small_run, *changes), "--dry-run")
+    assert all(line.split(maxsplit=1)[1].startswith("done") for line in done.stdout.splitlines()), done.stdout
+
+
+def test_a_source_with_nothing_to_train_on_is_named_before_training(tmp_path):
+    (tmp_path / "empty.jsonl").write_text('{"text": ""}\n')
+    overrides = (f"sources.finnish.path=[{tmp_path / 'empty.jsonl'}]", "sources.finnish.heldout=0")
+    done = tokka(*small_run_command(tmp_path / "run", *overrides), "--to", "mixture")
+    assert done.returncode == 1
+    assert (
+        "mixture.finnish: the source has no training document: 1 records, of which 1 were kept" in done.stderr
+    )

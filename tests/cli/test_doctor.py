@@ -64,6 +64,7 @@ def test_it_ends_with_status_1_where_a_recipe_lacks_something(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = ("--set", "sources.finnish.path=gone.jsonl", "--set", "training.layout.data=2")
+    overrides += ("--set", "training.micro_batch=2")
     assert doctor(RECIPES / "demo.yaml", *overrides, monkeypatch=monkeypatch) == 1
     told = capsys.readouterr().out
     assert "\nIt lacks\n  - sources.finnish.path: 'gone.jsonl' matches no file" in told

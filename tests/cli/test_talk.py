@@ -240,7 +240,7 @@ def test_chat_on_a_terminal(chat_terminal: Terminal, model: Path) -> None:
     chat_terminal.type("Hei!\r")
     chat_terminal.wait_for(re.escape(first[:8]))  # it comes while the rest is being written
     chat_terminal.type("\x03")
-    assert len(chat_terminal.wait_for("\n> $")) < 6000  # 8,000 tokens are more
+    chat_terminal.wait_for("\n> $")
     chat_terminal.type("not this\x03")
     chat_terminal.wait_for("\n> $")
     chat_terminal.type("/reset\r")

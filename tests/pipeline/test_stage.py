@@ -120,3 +120,22 @@ def test_a_manifest_that_is_no_manifest_is_refused_with_its_path(tmp_path):
     (run.of("first") / "manifest.json").write_text("{}")
     with pytest.raises(ValueError, match=r"manifest\.json is not a manifest .* remove it"):
         standing(stage, run)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_mark_of_begun_work_sets_the_folder_aside(tmp_path, content):
+    run, stage = _run(tmp_path), _stage()
+    run.of("first").mkdir(parents=True)
+    (run.of("first") / "begun.json").write_text(content)
+    (run.of("first") / "half.txt").write_text("x")
+    _do(stage, run)
+    assert sorted(path.name for path in run.of("first").glob("*.txt")) == ["result.txt"]
+
+
+def test_a_manifest_with_a_damaged_output_is_refused_with_its_path(tmp_path):
+    run, stage = _run(tmp_path), _stage()
+    _do(stage, run)
+    path = run.of("first") / "manifest.json"
+    path.write_text(path.read_text().replace('"bytes"', '"bites"'))
+    with pytest.raises(ValueError, match=r"manifest\.json is not a manifest"):
+        standing(stage, run)

@@ -145,5 +145,5 @@ def test_what_a_small_machine_shall_run_lies_on_it(name, shared_data):
     for source in _shipped(name).sources.values():
         for path in source.path:
             if "{" not in path:
-                assert (REPOSITORY / "recipes" / path).resolve().is_relative_to(shared_data)
+                assert (REPOSITORY / "recipes" / path).resolve().is_relative_to(shared_data.resolve())
                 assert (REPOSITORY / "recipes" / path).is_file()

@@ -37,7 +37,7 @@ def mix(
 def rejected(
     run: RunFolder,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
-    limit: Annotated[int, typer.Option(help="How many to show per source, drawn evenly.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show per source, drawn evenly.")] = 20,
 ) -> None:
     """Show records that were kept aside: file, record, reason and the beginning of what was there."""
     from tokka.data.corpus import sample_rejected

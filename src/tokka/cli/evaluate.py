@@ -19,7 +19,9 @@ def evaluate(
         typer.Option("--task", metavar="NAME[:SHOTS]", help="lm-evaluation-harness task. Repeatable."),
     ] = None,
     task_folder: Annotated[Path | None, typer.Option(help="Folder of your own task YAML files.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many items of each task.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many items of each task.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write the result, with all settings, as JSON.")
     ] = None,

@@ -48,7 +48,12 @@ class Row:
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Return the results that :mod:`tokka.evaluation.evaluate` wrote to ``folder``, fewest tokens first."""
     found = {path: _tokens(path) for path in folder.glob("*.json")}
-    return [read_json(path) for path in sorted(found, key=lambda path: found[path] or 0) if found[path]]
+    ordered = sorted((path for path in found if found[path]), key=lambda path: found[path] or 0)
+    results = {path: read_json(path) for path in ordered}
+    for path, result in results.items():
+        if not isinstance(result, dict) or not {"languages", "tasks"} <= result.keys():
+            raise ValueError(f"{path} is no result of an evaluation; remove it and run the recipe again")
+    return list(results.values())
 
 
 def compare(results: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -26,6 +26,8 @@ def check(
             a corpus can be made where its model could not be trained, and trained on where its texts are not.
     """
     wanted = _all_stages(recipe) if stages is None else stages
+    if not wanted:
+        return []
     hub = Hub()
     problems: list[Problem] = []
     for name, source in recipe.sources.items():

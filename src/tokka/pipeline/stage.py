@@ -98,10 +98,9 @@ def standing(stage: Stage, run: Run) -> Standing:
         if damaged:
             return Standing(Status.CHANGED, key, inputs, f"{damaged} is missing or has another size")
         return Standing(Status.DONE, key, inputs)
-    begun = folder / "begun.json"
-    if not begun.exists():
+    if not (folder / "begun.json").exists():
         return Standing(Status.NEW, key, inputs)
-    if read_json(begun)["key"] == key:
+    if _begun_key(folder) == key:
         return Standing(Status.RESUME, key, inputs)
     return Standing(Status.CHANGED, key, inputs, "its inputs changed while it was stopped")
 
@@ -141,7 +140,7 @@ def _set_aside(stage: Stage, run: Run, key: str) -> None:
     """
     folder, stale = run.of(stage.name), run.folder / "stale"
     manifest = Manifest.read(folder)
-    old_key = manifest.key if manifest else read_json(folder / "begun.json")["key"]
+    old_key = manifest.key if manifest else _begun_key(folder)
     if old_key == key:
         _move(folder, stale / f"{stage.name}.damaged")
         return
@@ -149,6 +148,14 @@ def _set_aside(stage: Stage, run: Run, key: str) -> None:
     earlier = stale / f"{stage.name}.{key[:12]}"
     if earlier.exists():
         _move(earlier, folder)
+
+
+def _begun_key(folder: Path) -> str:
+    """Return the key that unfinished work in ``folder`` was begun with, or a word where it cannot be read."""
+    try:
+        return str(read_json(folder / "begun.json")["key"])
+    except (KeyError, TypeError, ValueError):
+        return "unreadable"
 
 
 def _move(source: Path, target: Path) -> None:

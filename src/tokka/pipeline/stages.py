@@ -14,6 +14,18 @@ from tokka.pipeline.stage import Run, Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import read_json, write_json
 from tokka.workspace.machine import usable_cores
+from tokka.workspace.manifest import Manifest
+from tokka.workspace.progress import say
+
+_MAY_CHANGE: dict[str, Any] = {
+    "micro_batch": True,
+    "activation_checkpointing": True,
+    "compile": True,
+    "layout": True,
+    "checkpoints": {"every", "minutes", "keep"},
+    "guard": {"max_bad_steps"},
+}
+"""Of the recipe's ``training``: how a step is computed, when it is saved, when a run gives up."""
 
 _FERTILITY_BYTES = 2**20
 """Of each source's held-out text, at most so much shows what the tokenizer makes of it."""
@@ -49,9 +61,17 @@ def _corpus(recipe: Recipe, name: str) -> Stage:
         )
 
     def outside(run: Run) -> Mapping[str, str]:
+        from tokka.data.sources.files import SourceError
         from tokka.data.sources.fingerprint import fingerprint
 
-        return fingerprint(source, run.root, run.folder / "fingerprints.json")
+        try:
+            return fingerprint(source, run.root, run.folder / "fingerprints.json")
+        except SourceError as error:
+            finished = Manifest.read(run.of(f"corpus/{name}"))
+            if finished is None:
+                raise SourceError(f"sources.{name}.{error}") from error
+            say(f"corpus/{name}: its files are not here ({error}); taken as they were read")
+            return finished.inputs
 
     return Stage(
         name=f"corpus/{name}",
@@ -77,7 +97,7 @@ def _tokenizer(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
         if trained is None:
             return copy_tokenizer(recipe.tokenizer, run.root, run.of("tokenizer"))
         texts: dict[str, list[Iterator[str]]] = {}
-        for name, source in recipe.sources.items():
+        for name, source in sorted(recipe.sources.items()):  # their order in the recipe decides nothing
             documents = read_documents(run.of(f"corpus/{name}"), "train")
             texts.setdefault(source.language, []).append(document.text for document in documents)
         by_language = {language: chain.from_iterable(parts) for language, parts in texts.items()}
@@ -127,7 +147,7 @@ def _fertility(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
     return Stage(
         name="fertility",
         needs=(*corpora, "tokenizer"),
-        decided_by={"languages": languages, "bytes": _FERTILITY_BYTES},
+        decided_by={"name": recipe.name, "languages": languages, "bytes": _FERTILITY_BYTES},
         work=work,
         outputs=("fertility.json",),
     )
@@ -159,10 +179,12 @@ def _tokens(recipe: Recipe, name: str) -> Stage:
 
 def _mixture(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
     def work(run: Run) -> dict[str, Any]:
-        from tokka.data.mixture import solve
+        from tokka.data.mixture import MixtureError, solve
 
         training = recipe.training
         sizes = {name: run.facts(f"tokens/{name}")["tokens"] for name in recipe.sources}
+        for name in (name for name, size in sizes.items() if not size):
+            raise MixtureError(f"mixture.{name}: {_why_empty(run.facts(f'corpus/{name}'))}")
         mixture = solve(
             recipe.mixture,
             sizes,
@@ -184,6 +206,15 @@ def _mixture(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
         },
         work=work,
         outputs=("mixture.json",),
+    )
+
+
+def _why_empty(corpus: Mapping[str, Any]) -> str:
+    """Say why a source has nothing to train on."""
+    return (
+        f"the source has no training document: {corpus['records']} records, of which "
+        f"{sum(corpus['rejected'].values())} were kept aside (`tokka corpus rejected RUN`) and "
+        f"{corpus['heldout']['documents']} documents held out; add text, or remove the source"
     )
 
 
@@ -215,10 +246,7 @@ def _training(recipe: Recipe) -> Stage:
         decided_by={
             "seed": recipe.seed,
             "model": recipe.model.model_dump(mode="json"),
-            # When checkpoints are made and how many stay decides nothing about the result.
-            "training": recipe.training.model_dump(
-                mode="json", exclude={"checkpoints": {"every", "minutes", "keep"}}
-            ),
+            "training": recipe.training.model_dump(mode="json", exclude=_MAY_CHANGE),
         },
         work=work,
         outputs=("revisions/**/*", "metrics.jsonl"),
@@ -238,6 +266,8 @@ def _evaluation(recipe: Recipe) -> Stage:
     def work(run: Run) -> dict[str, Any]:
         from tokka.evaluation.evaluate import evaluate
 
+        if not any(run.facts(f"corpus/{name}")["heldout"]["documents"] for name in recipe.sources):
+            say("evaluation: no document was held out, so no bits per byte; raise evaluation.heldout")
         return evaluate(
             recipe,
             revisions=run.of("training") / "revisions",

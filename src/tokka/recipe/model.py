@@ -26,9 +26,9 @@ class RopeScaling(Section):
 
 
 class _Transformer(Section):
-    n_layers: Count = Field(description="Transformer blocks.")
+    n_layers: Count = Field(le=1024, description="Transformer blocks.")
     n_heads: Count = Field(description="Attention heads; they divide d_model.")
-    d_model: Count = Field(description="Width of the residual stream.")
+    d_model: Count = Field(le=2**17, description="Width of the residual stream.")
     vocab_size: Tokens = Field(
         description="Rows of the embedding: the tokenizer's size, best rounded up to a multiple of 128."
     )

@@ -117,6 +117,15 @@ class Training(Section):
         return self.batch_sequences // (self.micro_batch * self.layout.data)
 
     @model_validator(mode="after")
+    def _budget_holds_a_step(self) -> Self:
+        if self.tokens is not None and self.tokens < self.batch_tokens:
+            raise ValueError(
+                f"`tokens` {self.tokens} is less than one step of `batch_tokens` {self.batch_tokens}; "
+                f"lower `batch_tokens`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> Self:
         if self.batch_tokens % self.sequence_length:
             below = self.batch_tokens // self.sequence_length * self.sequence_length

@@ -35,6 +35,7 @@ def _stamp(path: Path) -> str:
 
 def _read_cache(path: Path) -> dict[str, str]:
     try:
-        return read_json(path)
+        known = read_json(path)
     except (FileNotFoundError, ValueError):
         return {}
+    return known if isinstance(known, dict) else {}

@@ -75,8 +75,13 @@ class Manifest:
         if not path.exists():
             return None
         try:
-            return cls(**read_json(path))
-        except (TypeError, ValueError) as error:
+            manifest = cls(**read_json(path))
+            if not all(isinstance(output["bytes"], int) for output in manifest.outputs.values()):
+                raise ValueError("the size of an output is no number")
+            if not isinstance(manifest.facts, dict) or not isinstance(manifest.inputs, dict):
+                raise ValueError("facts and inputs must be mappings")
+            return manifest
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not a manifest ({error}); remove it to run the stage again"
             ) from error

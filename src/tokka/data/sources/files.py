@@ -144,6 +144,8 @@ def _input_file(path: Path, name: str, source: Source, root: Path) -> InputFile:
         raise SourceError(f"format: the name of {name!r} does not tell how to read it; state `format`")
     if kind == "megatron":
         return _megatron_pair(path, name, source, root)
+    if not path.is_file():
+        raise SourceError(f"path: {name!r} is no regular file (a pipe, a device?); name one")
     if not os.access(path, os.R_OK):
         raise SourceError(f"path: {name!r} may not be read; change its permissions or the path")
     return InputFile(path, name, kind, path.stat().st_size)
