@@ -334,3 +334,19 @@ def test_budgets_are_part_of_the_settings(tmp_path: Path, monkeypatch: pytest.Mo
     other = BUDGETS | {"finnish": 1024, "english": 1024}
     with pytest.raises(ValueError, match=r"budgets\.finnish was 1536 and is 1024"):
         run(make_job(tmp_path, budgets=other))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(machine.describe().compiler is None, reason="torch.compile needs a compiler")
+def test_generated_code_computes_the_same_and_goes_on_to_the_same_bits(
+    tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+):
+    recipe = make_recipe(compile=True, activation_checkpointing="full")
+    facts = run(make_job(tmp_path / "whole", recipe))
+    assert facts["machine"]["compiled"]
+    losses = [[row["loss"] for row in curve(folder)] for folder in (tmp_path / "whole", uninterrupted)]
+    np.testing.assert_allclose(*losses, atol=0.02)
+    crash_after(9, tmp_path / "stopped", monkeypatch, compile=True, activation_checkpointing="full")
+    torch.compiler.reset()
+    run(make_job(tmp_path / "stopped", recipe))
+    assert_same_result(tmp_path / "stopped", tmp_path / "whole")

@@ -278,6 +278,8 @@ def _evaluation(recipe: Recipe) -> Stage:
         )
 
     def outside(run: Run) -> Mapping[str, str]:
+        if not any(task.path for task in recipe.evaluation.tasks):
+            return {}
         from tokka.evaluation.tasks import digest_task_folders
 
         return digest_task_folders(recipe.evaluation.tasks, run.root)

@@ -3,9 +3,7 @@
 import ctypes
 import resource
 import sys
-import sysconfig
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -19,9 +17,6 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "MI300X": 1307e12, "MI250X": 191.5e12}
 """Dense bf16 FLOP/s from the makers' data sheets; an MI250X is two devices, and this is one of them."""
-
-_COMPILING_PAYS = 1e15
-"""FLOPs of a run from which generated code makes up for the minute that generating it takes on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +40,8 @@ class Numerics:
     compiled: bool
 
     @classmethod
-    def choose(cls, training: Training, flops: float, before: dict[str, Any] | None) -> Self:
-        """Choose what is best here for a run of ``flops``, or what it had ``before``, and set the threads."""
+    def choose(cls, training: Training, before: dict[str, Any] | None) -> Self:
+        """Choose what is best here, or take over what a run had ``before``, and set the threads."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         here = machine.describe()
         numerics = cls(
@@ -55,7 +50,7 @@ class Numerics:
             pytorch=torch.__version__,
             threads=_set_threads(before["threads"] if before else None, here.cores),
             dtype=_compute_dtype(training, device, here),
-            compiled=before["compiled"] if before else _compiling_pays(training, device, here, flops),
+            compiled=before["compiled"] if before else _compiles(training, device),
         )
         if before is not None:
             numerics._warn_of_other_bits(before)
@@ -120,8 +115,6 @@ def _set_threads(before: int | None, cores: int) -> int:
     return threads
 
 
-def _compiling_pays(training: Training, device: torch.device, here: machine.Machine, flops: float) -> bool:
-    if training.compile != "auto":
-        return training.compile
-    headers = (Path(sysconfig.get_path("include")) / "Python.h").is_file()
-    return device.type == "cuda" or (flops >= _COMPILING_PAYS and here.compiler is not None and headers)
+def _compiles(training: Training, device: torch.device) -> bool:
+    # On a CPU generated code takes a compiler and a minute, and makes a Llama 10 to 18% faster, a BLOOM 3%.
+    return device.type == "cuda" if training.compile == "auto" else training.compile

@@ -75,8 +75,7 @@ class _Run:
             job.sampler.load_state(found.state["sampler"])
             say(f"training: goes on after step {found.step} of {self.plan.steps}")
         self.flops_per_token = spec_for(recipe.model).flops_per_token(recipe.model, training.sequence_length)
-        flops = self.flops_per_token * self.plan.tokens
-        self.numerics = Numerics.choose(training, flops, found.state["machine"] if found else None)
+        self.numerics = Numerics.choose(training, found.state["machine"] if found else None)
         objective = LanguageModelling(within_document=training.within_document)
         self.engine = Engine(
             recipe.model, training, self.plan, self.numerics, objective, seed=recipe.seed, snapshot=found
