@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_job import BUDGETS, assert_same_result, curve, make_job, make_recipe
+from torch._dynamo.utils import counters
 from transformers import AutoModelForCausalLM
 
 from tokka.data.sampler import Batch
@@ -342,8 +343,12 @@ def test_generated_code_computes_the_same_and_goes_on_to_the_same_bits(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ):
     recipe = make_recipe(compile=True, activation_checkpointing="full")
+    torch.compiler.reset()
+    counters.clear()
     facts = run(make_job(tmp_path / "whole", recipe))
     assert facts["machine"]["compiled"]
+    assert counters["stats"]["unique_graphs"] == 1  # all blocks share it
+    assert not counters["graph_break"]
     losses = [[row["loss"] for row in curve(folder)] for folder in (tmp_path / "whole", uninterrupted)]
     np.testing.assert_allclose(*losses, atol=0.02)
     crash_after(9, tmp_path / "stopped", monkeypatch, compile=True, activation_checkpointing="full")

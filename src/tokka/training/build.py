@@ -1,9 +1,11 @@
 """The model at the start: fresh, from weights to continue, or empty for a checkpoint to fill."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tokka.models.model import LanguageModel
@@ -43,13 +45,21 @@ def empty_model(config: Config, device: torch.device) -> LanguageModel:
 def recompute_activations(model: LanguageModel) -> None:
     """Keep only the input of each block for the backward pass, and compute the rest again then."""
     for block in model.blocks.values():
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+        block.forward = _recomputed(block.forward)
 
 
 def compile_blocks(model: LanguageModel) -> None:
     """Have each block run as generated code; all share it, so only the first is slow to come."""
     for block in model.blocks.values():
         block.compile()
+
+
+def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    # A function, not a partial, so that torch.compile looks inside. Nothing in a block is random.
+    def recomputed(*inputs: Any) -> Tensor:
+        return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+    return recomputed
 
 
 def _folder_of(base: str) -> Path:
