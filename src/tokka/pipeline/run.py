@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokka.pipeline.preflight import check
 from tokka.pipeline.stage import Run, Stage, Standing, Status, perform, standing
-from tokka.pipeline.stages import stages_of
+from tokka.pipeline.stages.line import stages_of
 from tokka.recipe.load import Problem, RecipeError
 from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe

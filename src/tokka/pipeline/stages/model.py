@@ -1,0 +1,100 @@
+"""The model: trained, then measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokka.pipeline.stage import Run, Stage
+from tokka.recipe.recipe import Recipe
+from tokka.workspace.files import read_json
+from tokka.workspace.progress import say
+
+_MAY_CHANGE: dict[str, Any] = {
+    "micro_batch": True,
+    "activation_checkpointing": True,
+    "compile": True,
+    "layout": True,
+    "checkpoints": {"every", "minutes", "keep"},
+    "guard": {"max_bad_steps"},
+}
+"""Of the recipe's ``training``: how a step is computed, when it is saved, when a run gives up."""
+
+
+def training_stage(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.training.train import train
+
+        rows = read_json(run.of("mixture") / "mixture.json")["rows"]
+        return train(
+            _with_base_found(recipe, run.root),
+            tokens=run.folder / "tokens",
+            budgets={row["source"]: row["tokens"] for row in rows},
+            tokenizer=run.of("tokenizer"),
+            folder=run.of("training"),
+        )
+
+    def outside(run: Run) -> Mapping[str, str]:
+        from tokka.workspace.digests import digest_files
+
+        base = _with_base_found(recipe, run.root).model.base
+        if base is None or not Path(base).is_dir():
+            return {}
+        files = [*sorted(Path(base).glob("*.safetensors")), Path(base) / "config.json"]
+        return digest_files({f"base/{path.name}": path for path in files}, run.folder / "fingerprints.json")
+
+    return Stage(
+        name="training",
+        needs=("tokenizer", *(f"tokens/{name}" for name in recipe.sources), "mixture"),
+        decided_by={
+            "seed": recipe.seed,
+            "model": recipe.model.model_dump(mode="json"),
+            "training": recipe.training.model_dump(mode="json", exclude=_MAY_CHANGE),
+        },
+        work=work,
+        outputs=("revisions/**/*", "metrics.jsonl"),
+        outside=outside,
+    )
+
+
+def _with_base_found(recipe: Recipe, root: Path) -> Recipe:
+    """Return the recipe with ``model.base`` as a path from here where it is a folder beside the recipe."""
+    base = recipe.model.base
+    if base is None or not (root / base).is_dir():
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": str(root / base)})})
+
+
+def evaluation_stage(recipe: Recipe) -> Stage:
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.evaluation.evaluate import evaluate
+
+        if not any(run.facts(f"corpus/{name}")["heldout"]["documents"] for name in recipe.sources):
+            say("evaluation: no document was held out, so no bits per byte; raise evaluation.heldout")
+        return evaluate(
+            recipe,
+            revisions=run.of("training") / "revisions",
+            tokenizer=run.of("tokenizer"),
+            corpus=run.folder / "corpus",
+            folder=run.of("evaluation"),
+            root=run.root,
+        )
+
+    def outside(run: Run) -> Mapping[str, str]:
+        if not any(task.path for task in recipe.evaluation.tasks):
+            return {}
+        from tokka.evaluation.tasks import digest_task_folders
+
+        return digest_task_folders(recipe.evaluation.tasks, run.root)
+
+    return Stage(
+        name="evaluation",
+        needs=(*(f"corpus/{name}" for name in recipe.sources), "tokenizer", "training"),
+        decided_by={
+            "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"heldout"}),
+            "sequence_length": recipe.training.sequence_length,
+            "languages": {name: source.language for name, source in recipe.sources.items()},
+        },
+        work=work,
+        outputs=("*.json",),
+        outside=outside,
+    )
