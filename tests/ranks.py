@@ -30,7 +30,9 @@ def on_ranks(count: int, program: Callable[..., Any], *arguments: Any, seconds: 
     with tempfile.TemporaryDirectory() as folder:
         ends = [_context.Pipe(duplex=False) for _ in range(count)]
         ranks = [
-            _context.Process(target=_run, args=(sending, rank, count, folder, program, arguments), daemon=True)
+            _context.Process(
+                target=_run, args=(sending, rank, count, folder, program, arguments), daemon=True
+            )
             for rank, (_, sending) in enumerate(ends)
         ]
         for rank, (_, sending) in zip(ranks, ends, strict=True):
