@@ -2,13 +2,16 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
-from workshop import small_run_command, tokka
+from workshop import TOKKA, small_run_command, tokka
 
 from tokka.models.weights import load_hf
 from tokka.workspace.files import digest_file, read_json
@@ -20,6 +23,14 @@ SOURCES = ["finnish", "english", "parallel", "mathematics", "code"]
 def _weights(run: Path) -> dict[str, str]:
     folder = run / "training" / "revisions"
     return {str(path.relative_to(folder)): digest_file(path) for path in folder.rglob("*.safetensors")}
+
+
+def _card(run: Path) -> list[str]:
+    """Return the card's lines but the one that states measured time and speed."""
+    lines = (run / "release" / "main" / "README.md").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("Training ran on")]
+    assert len(kept) == len(lines) - 1
+    return kept
 
 
 def test_every_stage_has_a_manifest_with_inputs_recipe_versions_and_facts(small_run):
@@ -98,6 +109,29 @@ def test_an_unknown_stage_is_refused_with_the_names_there_are(tmp_path):
     done = tokka(*small_run_command(tmp_path / "run"), "--to", "trainig")
     assert done.returncode == 1
     assert "no stage is called 'trainig'; there are corpus, tokenizer" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_line_killed_at_random_moments_ends_with_the_same_bytes(small_run, tmp_path):
+    out, chance, kills = tmp_path / "run", random.Random(0), 0
+    while True:
+        process = subprocess.Popen(
+            [TOKKA, *small_run_command(out)], stderr=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            process.wait(timeout=chance.uniform(1, 5) if kills < 6 else 600)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0, process.stderr.read().decode()
+        break
+    assert kills >= 2
+    assert _weights(out) == _weights(small_run)
+    for name in ("tokenizer/tokenizer.json", "mixture/mixture.json"):
+        assert (out / name).read_bytes() == (small_run / name).read_bytes(), name
+    assert _card(out) == _card(small_run)
 
 
 def test_a_released_model_can_be_the_base_of_another_run(small_run, tmp_path):
