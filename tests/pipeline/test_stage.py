@@ -2,7 +2,8 @@
 
 import pytest
 
-from tokka.pipeline.stage import Run, Stage, Status, perform, standing
+from tokka.pipeline.folder import Run
+from tokka.pipeline.stage import Stage, Status, perform, standing
 from tokka.workspace.manifest import Manifest
 
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tokka.cli import corpus, doctor, evaluate, recipe, release, run, talk, tokenizer
+from tokka.cli import corpus, doctor, evaluate, recipe, release, run, talk, tokenizer, train
 
 app = typer.Typer(
     name="tokka",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 
 app.command()(run.run)
+app.command()(train.train)
 app.command()(recipe.new)
 app.command()(doctor.doctor)
 app.command()(talk.generate)

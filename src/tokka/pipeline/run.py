@@ -1,19 +1,22 @@
 """Running a recipe: every stage in order, each once, the whole from one command that is also the resume."""
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokka.pipeline.base import base_recipe, base_run_folder
+from tokka.pipeline.folder import Run, note_recipe
 from tokka.pipeline.preflight import check
-from tokka.pipeline.stage import Run, Stage, Standing, Status, perform, standing
+from tokka.pipeline.ranks import perform_on_ranks
+from tokka.pipeline.stage import Stage, Standing, Status, perform, standing
 from tokka.pipeline.stages.line import stages_of
-from tokka.recipe.load import Problem, RecipeError
-from tokka.recipe.plain_yaml import format_yaml
+from tokka.recipe.load import RecipeError
 from tokka.recipe.recipe import Recipe
-from tokka.workspace.files import write_text
+from tokka.workspace.lock import alone_in
 from tokka.workspace.progress import say
+
+_NEED_BASE = ("tokenizer", "training")
+"""Stages that need the base finished, and that every stage which measures or publishes it needs."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,16 @@ def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = Non
     """
     run = Run(recipe, root, folder)
     stages = _until(stages_of(recipe), to)
-    with _alone_in(folder):
+    with alone_in(folder):
         begun = [stage.name for stage in stages if (run.of(stage.name) / "manifest.json").exists()]
         _require(run, [stage.name for stage in stages if stage.name not in begun])
+        note_recipe(run)
+        _run_base(run, stages)
         pending = [stage.name for stage in stages if standing(stage, run).status is not Status.DONE]
         if not pending:
             say(f"{recipe.name}: everything is up to date in {folder}")
             return
         _require(run, [name for name in begun if name in pending])
-        write_text(folder / "recipe.yaml", format_yaml(recipe.model_dump(mode="json")))
         for stage in stages:
             _advance(stage, run)
 
@@ -57,6 +61,11 @@ def outlook(recipe: Recipe, *, root: Path, folder: Path, to: str | None = None) 
     """Return what :func:`run_recipe` would do, without doing it."""
     run = Run(recipe, root, folder)
     result: list[Outlook] = []
+    base = base_recipe(recipe, root)
+    if base is not None:
+        name, there = base.recipe.name, base_run_folder(base, folder)
+        lines = outlook(base.recipe, root=base.root, folder=there)
+        result += [Outlook(f"{name}: {line.stage}", line.status, line.why) for line in lines]
     pending: set[str] = set()
     for stage in _until(stages_of(recipe), to):
         waits_for = [name for name in stage.needs if name in pending]
@@ -87,13 +96,21 @@ def _require(run: Run, stages: Sequence[str]) -> None:
         raise RecipeError(run.recipe.name, problems)
 
 
+def _run_base(run: Run, stages: Sequence[Stage]) -> None:
+    """Run the recipe that makes the base, if ``stages`` need it; all in it that is done is skipped."""
+    base = base_recipe(run.recipe, run.root)
+    if base is not None and any(stage.name in _NEED_BASE for stage in stages):
+        say(f"{run.recipe.name} continues {base.recipe.name}:")
+        run_recipe(base.recipe, root=base.root, folder=base_run_folder(base, run.folder))
+
+
 def _advance(stage: Stage, run: Run) -> None:
     found = standing(stage, run)
     if found.status is Status.DONE:
         say(f"{stage.name}: done before")
         return
     say(f"{stage.name}: {found.status.value}{f' ({found.why})' if found.why else ''}")
-    manifest = perform(stage, run, found)
+    manifest = perform(stage, run, found) if stage.ranks == 1 else perform_on_ranks(stage, run)
     say(f"{stage.name}: finished in {manifest.seconds:.1f} s")
 
 
@@ -112,16 +129,3 @@ def _until(stages: Sequence[Stage], to: str | None) -> list[Stage]:
                 wanted.add(name)
                 open_ends.append(name)
     return [stage for stage in stages if stage.name in wanted]
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock, so that two runs never write the same files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            problem = Problem("", f"another tokka works in {folder}; wait for it or choose another --out")
-            raise RecipeError(str(folder), [problem]) from None
-        yield

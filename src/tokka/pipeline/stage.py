@@ -8,35 +8,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tokka.recipe.recipe import Recipe
+from tokka.pipeline.folder import Run
 from tokka.workspace.files import digest_json, read_json, write_json
+from tokka.workspace.lock import alone_in
 from tokka.workspace.manifest import Manifest, describe_outputs
-
-
-@dataclass(frozen=True)
-class Run:
-    """What every stage gets: the recipe, where its relative paths begin, and where results go.
-
-    Attributes:
-        recipe: the validated recipe.
-        root: folder of the recipe file.
-        folder: folder of the run; each stage has a folder of its own name below it.
-    """
-
-    recipe: Recipe
-    root: Path
-    folder: Path
-
-    def of(self, stage: str) -> Path:
-        """Return the folder of ``stage``."""
-        return self.folder / stage
-
-    def facts(self, stage: str) -> dict[str, Any]:
-        """Return the facts of a finished stage."""
-        manifest = Manifest.read(self.of(stage))
-        if manifest is None:
-            raise ValueError(f"stage {stage} is not finished in {self.folder}; run it first")
-        return manifest.facts
 
 
 @dataclass(frozen=True)
@@ -51,6 +26,7 @@ class Stage:
             its folder as it was left, and goes on.
         outputs: globs of the files that later stages read, below its folder.
         outside: digests of inputs that no stage made, such as source files.
+        ranks: processes that do the work together, joined by torch.distributed.
     """
 
     name: str
@@ -59,6 +35,7 @@ class Stage:
     work: Callable[[Run], dict[str, Any]]
     outputs: tuple[str, ...]
     outside: Callable[[Run], Mapping[str, str]] = lambda run: {}
+    ranks: int = 1
 
 
 class Status(Enum):
@@ -106,19 +83,34 @@ def standing(stage: Stage, run: Run) -> Standing:
 
 
 def perform(stage: Stage, run: Run, found: Standing) -> Manifest:
-    """Do the stage's work and write its manifest; what lies there from other inputs is set aside."""
+    """Do the stage's work in this process and write its manifest."""
+    with alone_in(run.folder, f".locks/{stage.name}"):
+        manifest = begin(stage, run, found)
+        if manifest is None:
+            begun = time.monotonic()
+            facts = stage.work(run)
+            manifest = finish(stage, run, found, facts, time.monotonic() - begun)
+    return manifest
+
+
+def begin(stage: Stage, run: Run, found: Standing) -> Manifest | None:
+    """Make the stage's folder ready for its work; what lies there from other inputs is set aside.
+
+    Returns the manifest where the stage was done with these inputs before, and nothing is left to do.
+    """
     folder = run.of(stage.name)
     if found.status is Status.CHANGED:
         _set_aside(stage, run, found.key)
-        returned = standing(stage, run)
-        if returned.status is Status.DONE:
-            manifest = Manifest.read(folder)
-            assert manifest is not None
-            return manifest
+        if standing(stage, run).status is Status.DONE:
+            return Manifest.read(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "begun.json", {"key": found.key})
-    begun = time.monotonic()
-    facts = stage.work(run)
+    return None
+
+
+def finish(stage: Stage, run: Run, found: Standing, facts: dict[str, Any], seconds: float) -> Manifest:
+    """Write the manifest of a stage whose work is done: it gave ``facts`` and took ``seconds``."""
+    folder = run.of(stage.name)
     manifest = Manifest(
         stage=stage.name,
         key=found.key,
@@ -126,7 +118,7 @@ def perform(stage: Stage, run: Run, found: Standing) -> Manifest:
         recipe=stage.decided_by,
         outputs=describe_outputs(folder, stage.outputs),
         facts=facts,
-        seconds=round(time.monotonic() - begun, 3),
+        seconds=round(seconds, 3),
     )
     manifest.write(folder)
     (folder / "begun.json").unlink()

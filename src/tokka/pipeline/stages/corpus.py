@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tokka.pipeline.stage import Run, Stage
+from tokka.pipeline.folder import Run
+from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.machine import usable_cores
 from tokka.workspace.manifest import Manifest

@@ -1,13 +1,17 @@
 """The model: trained, then measured."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokka.pipeline.stage import Run, Stage
+from tokka.pipeline.base import digest_model, place_of
+from tokka.pipeline.folder import Run
+from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import read_json
 from tokka.workspace.progress import say
+
+if TYPE_CHECKING:
+    from tokka.evaluation.locate import Located
 
 _MAY_CHANGE: dict[str, Any] = {
     "micro_batch": True,
@@ -26,7 +30,7 @@ def training_stage(recipe: Recipe) -> Stage:
 
         rows = read_json(run.of("mixture") / "mixture.json")["rows"]
         return train(
-            _with_base_found(recipe, run.root),
+            _with_base_found(run),
             tokens=run.folder / "tokens",
             budgets={row["source"]: row["tokens"] for row in rows},
             tokenizer=run.of("tokenizer"),
@@ -34,13 +38,8 @@ def training_stage(recipe: Recipe) -> Stage:
         )
 
     def outside(run: Run) -> Mapping[str, str]:
-        from tokka.workspace.digests import digest_files
-
-        base = _with_base_found(recipe, run.root).model.base
-        if base is None or not Path(base).is_dir():
-            return {}
-        files = [*sorted(Path(base).glob("*.safetensors")), Path(base) / "config.json"]
-        return digest_files({f"base/{path.name}": path for path in files}, run.folder / "fingerprints.json")
+        base = recipe.model.base
+        return {} if base is None else digest_model(place_of(base, run), run)
 
     return Stage(
         name="training",
@@ -53,15 +52,17 @@ def training_stage(recipe: Recipe) -> Stage:
         work=work,
         outputs=("revisions/**/*", "metrics.jsonl"),
         outside=outside,
+        ranks=recipe.training.layout.ranks,
     )
 
 
-def _with_base_found(recipe: Recipe, root: Path) -> Recipe:
-    """Return the recipe with ``model.base`` as a path from here where it is a folder beside the recipe."""
-    base = recipe.model.base
-    if base is None or not (root / base).is_dir():
-        return recipe
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": str(root / base)})})
+def _with_base_found(run: Run) -> Recipe:
+    """Return the recipe with ``model.base`` as a path from here where it is a folder, or a recipe's model."""
+    base = run.recipe.model.base
+    if base is None:
+        return run.recipe
+    model = run.recipe.model.model_copy(update={"base": place_of(base, run)})
+    return run.recipe.model_copy(update={"model": model})
 
 
 def evaluation_stage(recipe: Recipe) -> Stage:
@@ -77,6 +78,7 @@ def evaluation_stage(recipe: Recipe) -> Stage:
             corpus=run.folder / "corpus",
             folder=run.of("evaluation"),
             root=run.root,
+            base=_base_to_measure(run),
         )
 
     def outside(run: Run) -> Mapping[str, str]:
@@ -98,3 +100,13 @@ def evaluation_stage(recipe: Recipe) -> Stage:
         outputs=("*.json",),
         outside=outside,
     )
+
+
+def _base_to_measure(run: Run) -> "Located | None":
+    """Return the model that was continued, and its tokenizer: the run's, but for what that adds to it."""
+    from tokka.evaluation.locate import Located, locate
+
+    base = run.recipe.model.base
+    if base is None:
+        return None
+    return Located(locate(place_of(base, run)).model, run.of("tokenizer"))

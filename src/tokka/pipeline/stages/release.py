@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tokka.pipeline.stage import Run, Stage
+from tokka.pipeline.folder import Run
+from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
 
 

@@ -5,7 +5,9 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from tokka.pipeline.stage import Run, Stage
+from tokka.pipeline.base import place_of
+from tokka.pipeline.folder import Run
+from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import write_json
 
@@ -22,7 +24,7 @@ def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
         from tokka.tokenizer.train import train_tokenizer
 
         if trained is None:
-            return copy_tokenizer(recipe.tokenizer, run.root, run.of("tokenizer"))
+            return copy_tokenizer(recipe.tokenizer, _place(run), run.of("tokenizer"))
         texts: dict[str, list[Iterator[str]]] = {}
         for name, source in sorted(recipe.sources.items()):  # their order in the recipe decides nothing
             documents = read_documents(run.of(f"corpus/{name}"), "train")
@@ -33,7 +35,7 @@ def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
     def outside(run: Run) -> Mapping[str, str]:
         from tokka.tokenizer.copy import fingerprint
 
-        return {} if trained else fingerprint(recipe.tokenizer, run.root)
+        return {} if trained else fingerprint(recipe.tokenizer, _place(run))
 
     return Stage(
         name="tokenizer",
@@ -48,6 +50,12 @@ def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
         outputs=("tokenizer*.json", "special_tokens_map.json", "chat_template.jinja"),
         outside=outside,
     )
+
+
+def _place(run: Run) -> str:
+    """Return where the tokenizer lies that the recipe loads."""
+    assert run.recipe.tokenizer.load is not None
+    return place_of(run.recipe.tokenizer.load, run)
 
 
 def fertility_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
