@@ -35,7 +35,16 @@ TOKKA = Path(sys.executable).with_name("tokka")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BLOOM with its tokenizer; greedily it never ends a text."""
-    folder = tmp_path_factory.mktemp("model")
+    return _make_model(tmp_path_factory.mktemp("model"), layers=2)
+
+
+@pytest.fixture(scope="module")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The like of it, which takes most of a minute for as many tokens as it can read."""
+    return _make_model(tmp_path_factory.mktemp("slow-model"), layers=16)
+
+
+def _make_model(folder: Path, *, layers: int) -> Path:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -48,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fast.save_pretrained(folder)
     torch.manual_seed(5)
     config = BloomConfig(
-        vocab_size=320, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3, eos_token_id=1
+        vocab_size=320, hidden_size=32, n_layer=layers, n_head=4, initializer_range=0.3, eos_token_id=1
     )
     network = BloomForCausalLM(config)
     with torch.no_grad():
@@ -222,8 +231,8 @@ class Terminal:
 
 
 @pytest.fixture
-def chat_terminal(model: Path) -> Iterator[Terminal]:
-    terminal = Terminal([TOKKA, "chat", model, "--temperature", 0, "--max-tokens", 8000])
+def chat_terminal(slow_model: Path) -> Iterator[Terminal]:
+    terminal = Terminal([TOKKA, "chat", slow_model, "--temperature", 0, "--max-tokens", 8000])
     yield terminal
     os.close(terminal.descriptor)
     try:
@@ -233,14 +242,15 @@ def chat_terminal(model: Path) -> Iterator[Terminal]:
         pass
 
 
-def test_chat_on_a_terminal(chat_terminal: Terminal, model: Path) -> None:
-    first = reference(model, "Hei!", 20)
+def test_chat_on_a_terminal(chat_terminal: Terminal, slow_model: Path) -> None:
+    first = reference(slow_model, "Hei!", 20)
     chat_terminal.wait_for("Ctrl-C stops an answer")
     chat_terminal.wait_for("> $")
     chat_terminal.type("Hei!\r")
     chat_terminal.wait_for(re.escape(first[:8]))  # it comes while the rest is being written
     chat_terminal.type("\x03")
-    chat_terminal.wait_for("\n> $")
+    answer = chat_terminal.wait_for("\n> $")
+    assert len(answer) < 4000  # the whole of it has 8,000 tokens
     chat_terminal.type("not this\x03")
     chat_terminal.wait_for("\n> $")
     chat_terminal.type("/reset\r")
