@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tokka.cli import corpus, doctor, evaluate, recipe, release, run, talk, tokenizer, train
+from tokka.cli import corpus, doctor, evaluate, launch, merge, recipe, release, run, talk, tokenizer, train
 
 app = typer.Typer(
     name="tokka",
@@ -18,11 +18,13 @@ app = typer.Typer(
 
 app.command()(run.run)
 app.command()(train.train)
+app.command()(launch.launch)
 app.command()(recipe.new)
 app.command()(doctor.doctor)
 app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(evaluate.evaluate)
+app.command()(merge.merge)
 app.command()(release.report)
 app.command()(release.upload)
 for name, group in {"recipe": recipe.app, "corpus": corpus.app, "tokenizer": tokenizer.app}.items():

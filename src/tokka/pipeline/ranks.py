@@ -33,8 +33,8 @@ def perform_on_ranks(stage: Stage, run: Run) -> Manifest:
     """Have ``stage.ranks`` processes of this machine do ``stage``, which is training; return its manifest.
 
     Each runs ``tokka train`` on the run's folder. When one dies, all start again from the last checkpoint.
-    SIGTERM and SIGINT are passed on: the ranks save and end. What they print goes to ``logs/`` of the run, but
-    for the first one, which speaks to the user.
+    SIGTERM and SIGINT are passed on: the ranks save and end. What they print goes to ``logs/`` of the run,
+    but for the first one, which speaks to the user.
 
     Raises:
         RanksFailedError: with the message of the rank that failed first.

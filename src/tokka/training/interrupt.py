@@ -1,5 +1,6 @@
 """Being asked to stop: the step is finished and saved first."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT while the block runs; a second one acts as it always does."""
+    """Note SIGTERM and SIGINT while the block runs; a second one acts as it always does.
+
+    Under torchrun a second one is ignored: a scheduler signals every process, the agent then passes its own
+    signal on, and kills by itself whoever takes too long.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield request
@@ -27,7 +32,8 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
     def note(number: int, frame: FrameType | None) -> None:
         request.signal = number
-        restore()
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            restore()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
 
