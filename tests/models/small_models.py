@@ -1,5 +1,6 @@
 """Small models with weights that leave nothing at zero or one, and their twins in transformers."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tokka.models.hugging_face import SpecialTokens
+from tokka.models.identity import Identity
 from tokka.models.model import LanguageModel
 from tokka.models.spec import Config, spec_for
+from tokka.parallel.weights import save_hf
 from tokka.recipe.model import Bloom, Llama, RopeScaling
 
 TOKENS = SpecialTokens(bos=1, eos=2, pad=3)
@@ -51,6 +54,13 @@ def built(config: Config, seed: int = 0) -> LanguageModel:
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
     return model
+
+
+def saved(config: Config, folder: Path, dtype: torch.dtype = torch.float32, shard_bytes: int = 10**9) -> Path:
+    """Write :func:`built` of ``config`` as a Hugging Face folder."""
+    parameters = dict(built(config).named_parameters())
+    save_hf(parameters, config, folder, identity=Identity.new(config, TOKENS, dtype), shard_bytes=shard_bytes)
+    return folder
 
 
 def twin(model: LanguageModel, config: Config) -> nn.Module:

@@ -13,8 +13,9 @@ import yaml
 import tokka
 from tokka.evaluation.perplexity import Score
 from tokka.models.hugging_face import SpecialTokens
+from tokka.models.identity import Identity
 from tokka.models.spec import spec_for
-from tokka.models.weights import save_hf
+from tokka.parallel.weights import save_hf
 from tokka.recipe.load import load_recipe
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import format_size
@@ -182,13 +183,11 @@ def _make_training(recipe: Recipe, folder: Path, shard_bytes: int) -> None:
         model = spec.build(recipe.model)
         spec.initialise(model, recipe.model, seed=number)
         revision = {"name": format_size(BATCH * every * number), "step": every * number, "loss": 3.0}
-        special = SpecialTokens(bos=1, eos=2, pad=3)
         save_hf(
-            model,
+            dict(model.named_parameters()),
             recipe.model,
             training / "revisions" / str(revision["name"]),
-            special_tokens=special,
-            dtype=torch.float32,
+            identity=Identity.new(recipe.model, SpecialTokens(bos=1, eos=2, pad=3), torch.float32),
             shard_bytes=shard_bytes,
         )
         revisions.append(revision | {"tokens": BATCH * every * number})

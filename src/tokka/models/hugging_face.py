@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tokka.recipe.model import Bloom, Llama, RopeScaling
 
@@ -96,11 +95,12 @@ def llama_from_hf_config(hf: Mapping[str, Any]) -> Llama:
     )
 
 
-def llama_from_hf(config: Llama, name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
-    """Return the parameter's name and value, or None for a tensor that says nothing new."""
-    if name.endswith("rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tied_embeddings):
-        return None
-    return name, tensor
+def llama_parameter_of(config: Llama, stored: str) -> str | None:
+    """Return the name of the parameter that is ``stored``, or None for a tensor that says nothing new."""
+    redundant = stored.endswith("rotary_emb.inv_freq") or (
+        stored == "lm_head.weight" and config.tied_embeddings
+    )
+    return None if redundant else stored
 
 
 def bloom_to_hf_config(config: Bloom, special_tokens: SpecialTokens, dtype: torch.dtype) -> dict[str, Any]:
@@ -139,19 +139,14 @@ def bloom_from_hf_config(hf: Mapping[str, Any]) -> Bloom:
     )
 
 
-def bloom_from_hf(config: Bloom, name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
-    """Return the parameter's name and value, or None for a tensor that says nothing new.
+def bloom_parameter_of(config: Bloom, stored: str) -> str | None:
+    """Return the name of the parameter that is ``stored``, or None for a tensor that says nothing new.
 
     The first BLOOM folders leave out the prefix ``transformer.``.
     """
-    if name == "lm_head.weight":
+    if stored == "lm_head.weight":
         return None
-    return (name if name.startswith("transformer.") else f"transformer.{name}"), tensor
-
-
-def same_in_hf(name: str, tensor: Tensor) -> tuple[str, Tensor]:
-    """Return ``name`` and ``tensor`` as they are: the layouts are one."""
-    return name, tensor
+    return stored if stored.startswith("transformer.") else f"transformer.{stored}"
 
 
 def _common_to_hf(config: Llama | Bloom, special_tokens: SpecialTokens, dtype: torch.dtype) -> dict[str, Any]:

@@ -28,8 +28,8 @@ class ModelSpec:
         build: makes the model from its configuration, also under ``torch.device("meta")``. Values are
             undefined until :meth:`initialise` or a load.
         blocks: name of the ``ModuleDict`` of blocks.
-        embedding: name of the embedding module.
-        final_norm: name of the norm after the last block.
+        entry: names of the modules before the blocks, in order of execution; the first is the embedding.
+        exit: names of the modules after them; a model that ties its embedding lacks the last.
         residual_outputs: last part of the names of modules whose output is added to the residual stream.
         tensor_parallel_plan: pattern of a module's name (``*`` is one part of it) to the style in which it
             is split over ranks:
@@ -38,33 +38,29 @@ class ModelSpec:
             - ``colwise``: output features, so each rank has whole heads or its part of the feed-forward.
             - ``rowwise``: input features; outputs are summed.
             - ``sequence``: parameters whole on each rank, activations split along the length.
-            - ``heads``: the attribute ``heads`` is narrowed to the rank's part.
+            - ``gather``: no parameters; the input, split along the length, is gathered for all modules in it.
+            - ``heads``: as ``gather``, and the attribute ``heads`` is narrowed to the rank's part.
         to_hf_config: (config, special tokens, dtype) -> content of ``config.json``.
         from_hf_config: the reverse; raises ValueError for what the architecture here does not compute.
-        to_hf: (name, tensor) of a parameter -> the same in the Hugging Face layout.
-        from_hf: (config, name, tensor) -> (name, tensor) of a parameter, None for a redundant tensor.
+        parameter_of: (config, name of a tensor in a Hugging Face folder) -> name of the parameter that it
+            is, None for a redundant tensor. Parameters are written under their own names.
     """
 
     architecture: str
     build: Callable[[Any], LanguageModel]
     blocks: str
-    embedding: str
-    final_norm: str
+    entry: tuple[str, ...]
+    exit: tuple[str, ...]
     residual_outputs: tuple[str, ...]
     tensor_parallel_plan: Mapping[str, str] = field(hash=False)
     to_hf_config: Callable[[Any, SpecialTokens, torch.dtype], dict[str, Any]]
     from_hf_config: Callable[[Mapping[str, Any]], Any]
-    from_hf: Callable[[Any, str, Tensor], tuple[str, Tensor] | None]
-    to_hf: Callable[[str, Tensor], tuple[str, Tensor]] = hf.same_in_hf
+    parameter_of: Callable[[Any, str], str | None]
 
     def build_meta(self, config: Config) -> LanguageModel:
         """Build without storage, for shapes and names or to be filled later."""
         with torch.device("meta"):
             return self.build(config)
-
-    def pipeline_cuts(self, config: Config) -> list[str]:
-        """Return the modules, in order of execution, at which a pipeline stage after the first may begin."""
-        return [f"{self.blocks}.{index}" for index in range(config.n_layers)] + [self.final_norm]
 
     def initialise(self, model: LanguageModel, config: Config, seed: int) -> None:
         """Fill every parameter of ``model`` with its :meth:`initial_value`, in place."""
@@ -115,17 +111,19 @@ LLAMA = ModelSpec(
     architecture="llama",
     build=LlamaModel,
     blocks="model.layers",
-    embedding="model.embed_tokens",
-    final_norm="model.norm",
+    entry=("model.embed_tokens",),
+    exit=("model.norm", "lm_head"),
     residual_outputs=("o_proj", "down_proj"),
     tensor_parallel_plan={
         "model.embed_tokens": "vocab",
         "model.layers.*.input_layernorm": "sequence",
+        "model.layers.*.self_attn": "gather",
         "model.layers.*.self_attn.q_proj": "colwise",
         "model.layers.*.self_attn.k_proj": "colwise",
         "model.layers.*.self_attn.v_proj": "colwise",
         "model.layers.*.self_attn.o_proj": "rowwise",
         "model.layers.*.post_attention_layernorm": "sequence",
+        "model.layers.*.mlp": "gather",
         "model.layers.*.mlp.gate_proj": "colwise",
         "model.layers.*.mlp.up_proj": "colwise",
         "model.layers.*.mlp.down_proj": "rowwise",
@@ -134,15 +132,15 @@ LLAMA = ModelSpec(
     },
     to_hf_config=hf.llama_to_hf_config,
     from_hf_config=hf.llama_from_hf_config,
-    from_hf=hf.llama_from_hf,
+    parameter_of=hf.llama_parameter_of,
 )
 
 BLOOM = ModelSpec(
     architecture="bloom",
     build=BloomModel,
     blocks="transformer.h",
-    embedding="transformer.word_embeddings",
-    final_norm="transformer.ln_f",
+    entry=("transformer.word_embeddings", "transformer.word_embeddings_layernorm"),
+    exit=("transformer.ln_f",),
     residual_outputs=("dense", "dense_4h_to_h"),
     tensor_parallel_plan={
         "transformer.word_embeddings": "vocab",
@@ -152,13 +150,14 @@ BLOOM = ModelSpec(
         "transformer.h.*.self_attention.query_key_value": "colwise",
         "transformer.h.*.self_attention.dense": "rowwise",
         "transformer.h.*.post_attention_layernorm": "sequence",
+        "transformer.h.*.mlp": "gather",
         "transformer.h.*.mlp.dense_h_to_4h": "colwise",
         "transformer.h.*.mlp.dense_4h_to_h": "rowwise",
         "transformer.ln_f": "sequence",
     },
     to_hf_config=hf.bloom_to_hf_config,
     from_hf_config=hf.bloom_from_hf_config,
-    from_hf=hf.bloom_from_hf,
+    parameter_of=hf.bloom_parameter_of,
 )
 
 SPECS = {spec.architecture: spec for spec in (LLAMA, BLOOM)}
