@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from tokka.cli import corpus, doctor, evaluate, launch, merge, recipe, release, run, talk, tokenizer, train
+from tokka.cli import (
+    corpus,
+    doctor,
+    evaluate,
+    launch,
+    merge,
+    recipe,
+    release,
+    run,
+    status,
+    talk,
+    tokenizer,
+    train,
+)
 
 app = typer.Typer(
     name="tokka",
@@ -19,6 +32,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(train.train)
 app.command()(launch.launch)
+app.command()(status.status)
 app.command()(recipe.new)
 app.command()(doctor.doctor)
 app.command()(talk.generate)
