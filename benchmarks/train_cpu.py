@@ -69,6 +69,7 @@ def run_tokka(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Train with tokka's engine; return seconds of each step and the mean loss."""
     import numpy as np
 
+    from tokka.data.order import Part
     from tokka.data.sampler import Sampler
     from tokka.models.hugging_face import SpecialTokens
     from tokka.recipe.recipe import Recipe
@@ -113,10 +114,10 @@ def run_tokka(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             "release": {"repo": "tokka/benchmark"},
         }
     )
-    budgets = {"text": budget}
-    sampler = Sampler({"text": OneDocument()}, budgets, seed=0, sequence_length=options.length)
+    parts = [Part.whole({"text": budget})]
+    sampler = Sampler({"text": OneDocument()}, parts, seed=0, sequence_length=options.length)
     with tempfile.TemporaryDirectory() as out:
-        run(Job(recipe, budgets, sampler, SpecialTokens(), lambda piece: {}, Path(out)))
+        run(Job(recipe, budget, sampler, SpecialTokens(), lambda piece: {}, Path(out)))
         rows = [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
     # Memory at the last step: the Trainer here saves and publishes nothing either.
     return {

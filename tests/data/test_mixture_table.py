@@ -12,7 +12,7 @@ from rich.console import Console
 from workshop import REPOSITORY
 
 from tokka.data.mixture import MixtureError, MixtureRow, solve
-from tokka.data.mixture_table import mixture_table, planned_mixture, printed_rows
+from tokka.data.mixture_table import mixture_tables, planned_mixture, printed_rows
 from tokka.recipe.load import load_recipe
 from tokka.recipe.sources import Share
 
@@ -199,7 +199,7 @@ def test_rows_are_printed_as_cards_print_them():
 def test_the_table_on_a_terminal_holds_every_row_and_the_steps():
     mixture = _planned("poro2-70b", *AS_PORO_2_STATES_IT)
     screen = io.StringIO()
-    Console(width=100, file=screen).print(mixture_table(mixture))
+    Console(width=100, file=screen).print(*mixture_tables(mixture))
     printed = screen.getvalue()
     for row in printed_rows(mixture.rows):
         assert all(cell in printed for cell in row)

@@ -1,12 +1,14 @@
 """The order of training data, against a plain simulation that holds everything in memory."""
 
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokka.data.order import Order, Part
 from tokka.data.permutation import Permutation
 from tokka.data.sampler import Sampler
 
@@ -78,7 +80,7 @@ def test_a_permutation_of_a_trillion_documents_needs_no_memory():
 )
 def test_sequences_are_the_shuffled_stream_cut_with_no_token_lost(lengths, length, sequences, seed):
     store = Arrays(lengths)
-    sampler = Sampler({"fi": store}, {"fi": length * 1000}, seed=seed, sequence_length=length)
+    sampler = Sampler({"fi": store}, [Part.whole({"fi": length * 1000})], seed=seed, sequence_length=length)
     rows = _collect(sampler, 1, sequences)["fi"]
     epochs = (sequences * length + 1) // sum(lengths) + 1
     expected = _stream("fi", store, seed, epochs)
@@ -88,7 +90,7 @@ def test_sequences_are_the_shuffled_stream_cut_with_no_token_lost(lengths, lengt
 
 def test_documents_and_origins_tell_where_each_token_came_from():
     store = Arrays([5, 3, 11, 7])
-    sampler = Sampler({"fi": store}, {"fi": 800}, seed=1, sequence_length=8)
+    sampler = Sampler({"fi": store}, [Part.whole({"fi": 800})], seed=1, sequence_length=8)
     batch = sampler.next_batch(20)
     for row, numbers, pieces in zip(batch.tokens, batch.documents, batch.origins, strict=True):
         rebuilt = np.concatenate([store.read(p.document, p.start, p.stop) for p in pieces])
@@ -99,7 +101,7 @@ def test_documents_and_origins_tell_where_each_token_came_from():
 
 def test_each_epoch_is_shuffled_anew():
     store = Arrays([1] * 200)
-    sampler = Sampler({"fi": store}, {"fi": 400}, seed=1, sequence_length=1)
+    sampler = Sampler({"fi": store}, [Part.whole({"fi": 400})], seed=1, sequence_length=1)
     tokens = np.concatenate([sampler.next_batch(1).tokens[0, :1] for _ in range(400)])
     assert np.array_equal(np.sort(tokens[:200]), np.sort(tokens[200:]))
     assert not np.array_equal(tokens[:200], tokens[200:])
@@ -109,7 +111,7 @@ def test_each_epoch_is_shuffled_anew():
 def test_the_mix_is_exact_at_the_end_and_close_at_every_moment(step):
     stores = {name: Arrays([13] * 50) for name in ("fi", "en", "code")}
     budgets = {"fi": 130 * 4, "en": 300 * 4, "code": 2 * 4}
-    sampler = Sampler(stores, budgets, seed=0, sequence_length=4)
+    sampler = Sampler(stores, [Part.whole(budgets)], seed=0, sequence_length=4)
     for drawn in range(step, 433, step):
         sampler.next_batch(step)
         for name, budget in budgets.items():
@@ -119,8 +121,9 @@ def test_the_mix_is_exact_at_the_end_and_close_at_every_moment(step):
 
 def test_the_order_within_a_source_does_not_depend_on_the_other_sources():
     stores = {name: Arrays([3, 9, 4, 17, 6] * 9) for name in ("fi", "en", "code")}
-    alone = Sampler(stores, {"fi": 8 * 60}, seed=3, sequence_length=8)
-    mixed = Sampler(stores, {"en": 8 * 500, "fi": 8 * 60, "code": 8 * 40}, seed=3, sequence_length=8)
+    alone = Sampler(stores, [Part.whole({"fi": 8 * 60})], seed=3, sequence_length=8)
+    budgets = {"en": 8 * 500, "fi": 8 * 60, "code": 8 * 40}
+    mixed = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
     expected, found = _collect(alone, 60, 1)["fi"], _collect(mixed, 60, 10)["fi"]
     assert np.array_equal(np.array(expected), np.array(found))
 
@@ -129,8 +132,8 @@ def test_the_order_within_a_source_does_not_depend_on_the_other_sources():
 def test_the_order_does_not_depend_on_the_number_of_ranks(ranks):
     stores = {"fi": Arrays([3, 9, 4, 17, 6]), "en": Arrays([5] * 11)}
     budgets = {"fi": 8 * 32, "en": 8 * 32}
-    whole = Sampler(stores, budgets, seed=3, sequence_length=8)
-    parts = [Sampler(stores, budgets, seed=3, sequence_length=8) for _ in range(ranks)]
+    whole = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
+    parts = [Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8) for _ in range(ranks)]
     for _ in range(4):
         rows = [
             p.next_batch(16, slice(16 // ranks * r, 16 // ranks * (r + 1))).tokens
@@ -144,14 +147,14 @@ def test_a_state_saved_as_json_continues_the_same_order():
 
     stores = {"fi": Arrays([3, 9, 4, 17, 6]), "en": Arrays([5] * 11)}
     budgets = {"fi": 8 * 32, "en": 8 * 32}
-    whole = Sampler(stores, budgets, seed=3, sequence_length=8)
+    whole = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
     for cut in range(1, 10):
-        first = Sampler(stores, budgets, seed=3, sequence_length=8)
+        first = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
         for _ in range(cut):
             first.next_batch(3)
-        second = Sampler(stores, budgets, seed=3, sequence_length=8)
+        second = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
         second.load_state(json.loads(json.dumps(first.state())))
-        whole = Sampler(stores, budgets, seed=3, sequence_length=8)
+        whole = Sampler(stores, [Part.whole(budgets)], seed=3, sequence_length=8)
         for _ in range(cut):
             whole.next_batch(3)
         assert np.array_equal(second.next_batch(5).tokens, whole.next_batch(5).tokens)
@@ -159,18 +162,82 @@ def test_a_state_saved_as_json_continues_the_same_order():
 
 def test_a_changed_mixture_neither_repeats_nor_drops_a_token():
     stores = {name: Arrays([3, 9, 4, 17, 6] * 5) for name in ("fi", "en", "code")}
-    first = Sampler(stores, {"fi": 8 * 50, "en": 8 * 50}, seed=3, sequence_length=8)
+    planned = {"fi": 8 * 50, "en": 8 * 50}
+    first = Sampler(stores, [Part.whole(planned)], seed=3, sequence_length=8)
     before = _collect(first, 10, 4)
-    second = Sampler(stores, {"fi": 8 * 20, "code": 8 * 50, "en": 8 * 90}, seed=3, sequence_length=8)
+    parts = [Part(planned, 8 * 40), Part.whole({"fi": 8 * 20, "code": 8 * 50, "en": 8 * 90})]
+    second = Sampler(stores, parts, seed=3, sequence_length=8)
     second.load_state(first.state())
-    after = _collect(second, 10, 4)
-    for name in ("fi", "en", "code"):
+    after = _collect(second, 40, 4)
+    for name, sequences in {"fi": 20 + 20, "en": 20 + 90, "code": 50}.items():
         rows = before.get(name, []) + after.get(name, [])
+        assert len(rows) == sequences
         targets = np.concatenate([row[1:] for row in rows])
         epochs = len(targets) // int(stores[name].lengths.sum()) + 2
         assert np.array_equal(targets, _stream(name, stores[name], 3, epochs)[1 : len(targets) + 1])
 
 
+def test_a_change_of_what_was_given_already_is_refused():
+    stores = {name: Arrays([3, 9, 4, 17, 6]) for name in ("fi", "en")}
+    first = Sampler(stores, [Part.whole({"fi": 8 * 50, "en": 8 * 50})], seed=3, sequence_length=8)
+    first.next_batch(20)
+    second = Sampler(stores, [Part.whole({"fi": 8 * 90, "en": 8 * 10})], seed=3, sequence_length=8)
+    with pytest.raises(ValueError, match="has given 80 tokens so far, and by the mixture it would be"):
+        second.load_state(first.state())
+
+
+_names = st.sampled_from(["fi", "en", "code", "math"])
+_budgets = st.dictionaries(_names, st.integers(1, 30), min_size=1)
+_parts = st.lists(st.tuples(_budgets, st.floats(0.05, 1)), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(_parts, st.integers(1, 12), st.integers(1, 9), st.integers(0, 3), st.data())
+def test_any_schedule_of_changes_gives_what_a_plain_simulation_gives(schedule, length, batch, seed, data):
+    """Sources come, go and are weighted anew, at stated counts or cut in mid-run, with stops in between."""
+    lengths = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+    stores = {name: Arrays(data.draw(lengths, label=name)) for name in ("fi", "en", "code", "math")}
+    parts, expected, ends = [], [], []
+    for budgets, kept in schedule:
+        last = max(round(kept * sum(budgets.values())), 1)
+        parts.append(Part({name: n * length for name, n in budgets.items()}, last * length))
+        due = sorted((Fraction(2 * k + 1, n), name) for name, n in budgets.items() for k in range(n))
+        expected += [name for _, name in due[:last]]
+        ends.append(len(expected))
+    streams = {
+        name: _stream(name, store, seed, len(expected) * length // sum(store.lengths) + 2)
+        for name, store in stores.items()
+    }
+    at, taken, state = 0, dict.fromkeys(stores, 0), {}
+    while at < len(expected):
+        now = next(number for number, end in enumerate(ends) if at < end)
+        known = [*parts[:now], Part.whole(parts[now].budgets)]  # nothing of the changes to come
+        sampler = Sampler(stores, known, seed=seed, sequence_length=length)
+        sampler.load_state(state)
+        count = min(batch, ends[now] - at)
+        rows = sampler.next_batch(count).tokens
+        sought = Sampler(stores, parts, seed=seed, sequence_length=length)
+        sought.seek(at)
+        assert np.array_equal(sought.next_batch(count).tokens, rows)
+        assert sought.state().items() >= sampler.state().items()
+        for row, name in zip(rows, expected[at : at + count], strict=True):
+            assert np.array_equal(row, streams[name][taken[name] : taken[name] + length + 1])
+            taken[name] += length
+        at, state = at + count, sampler.state()
+
+
+def test_the_order_of_a_trillion_tokens_is_known_at_any_position_at_once():
+    budgets = {"slimpajama": 132_227_051 * 4096, "finnish": 31_738_281 * 4096, "code": 80_175_781 * 4096}
+    order = Order([Part.whole(budgets)], 4096)
+    total = sum(budgets.values()) // 4096
+    for position in (0, 1, 12_345_678, total - 1, total):
+        given = order.given(position)
+        assert sum(given.values()) == position
+        for name, budget in budgets.items():
+            assert abs(given[name] - budget / 4096 * position / total) <= 2
+    assert order.given(total) == {name: budget // 4096 for name, budget in budgets.items()}
+
+
 def test_a_source_with_a_share_but_no_documents_is_refused():
     with pytest.raises(ValueError, match="source fi has a share of the mixture but no documents"):
-        Sampler({"fi": Arrays([])}, {"fi": 8}, seed=0, sequence_length=8)
+        Sampler({"fi": Arrays([])}, [Part.whole({"fi": 8})], seed=0, sequence_length=8)

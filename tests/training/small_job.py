@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokka.data.order import Part
 from tokka.data.sampler import Sampler
 from tokka.models.hugging_face import SpecialTokens
 from tokka.recipe.recipe import Recipe
@@ -77,8 +78,8 @@ def make_job(folder: Path, recipe: Recipe | None = None, budgets: Mapping[str, i
     length = recipe.training.sequence_length
     return Job(
         recipe=recipe,
-        budgets=budgets,
-        sampler=Sampler(stores, budgets, seed=recipe.seed, sequence_length=length),
+        tokens=sum(budgets.values()),
+        sampler=Sampler(stores, [Part.whole(budgets)], seed=recipe.seed, sequence_length=length),
         special_tokens=SpecialTokens(eos=2),
         locate=lambda piece: {"source": piece.source, "document": piece.document},
         folder=folder,

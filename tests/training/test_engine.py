@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from small_job import BUDGETS, Documents, make_recipe
 from torch import Tensor
 
+from tokka.data.order import Part
 from tokka.data.sampler import Batch, Sampler
 from tokka.models.spec import spec_for
 from tokka.recipe.recipe import Recipe
@@ -28,7 +29,7 @@ def make_engine(
     return Engine(
         recipe.model,
         training,
-        Plan.of(training, BUDGETS),
+        Plan.of(training, sum(BUDGETS.values())),
         numerics,
         objective or LanguageModelling(within_document=training.within_document),
         seed=recipe.seed,
@@ -38,7 +39,7 @@ def make_engine(
 
 def draw(count: int, recipe: Recipe) -> list[Batch]:
     stores = {"finnish": Documents(1), "english": Documents(2)}
-    sampler = Sampler(stores, BUDGETS, seed=7, sequence_length=recipe.training.sequence_length)
+    sampler = Sampler(stores, [Part.whole(BUDGETS)], seed=7, sequence_length=recipe.training.sequence_length)
     return [sampler.next_batch(recipe.training.batch_sequences) for _ in range(count)]
 
 

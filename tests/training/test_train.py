@@ -13,6 +13,7 @@ from small_job import make_recipe
 
 from tokka.data.corpus import build_corpus, read_documents
 from tokka.data.encode import encode_corpus
+from tokka.data.order import Part
 from tokka.data.store import TokenStore
 from tokka.recipe.sources import Source
 from tokka.recipe.tokenizer import TrainedTokenizer
@@ -60,7 +61,13 @@ def recipe_of(**more: Any) -> Any:
 
 
 def train_in(folder: Path, line: Path, recipe: Any, budgets: Mapping[str, int] = BUDGETS) -> dict[str, Any]:
-    return train(recipe, tokens=line / "tokens", budgets=budgets, tokenizer=line / "tokenizer", folder=folder)
+    return train(
+        recipe,
+        tokens=line / "tokens",
+        parts=[Part.whole(budgets)],
+        tokenizer=line / "tokenizer",
+        folder=folder,
+    )
 
 
 def unigram_entropy(line: Path) -> float:

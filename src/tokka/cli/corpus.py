@@ -21,7 +21,7 @@ def mix(
     """Solve the mixture and print its table: source, percentage, epochs, tokens."""
     from rich.console import Console
 
-    from tokka.data.mixture_table import mixture_table, planned_mixture
+    from tokka.data.mixture_table import mixture_tables, planned_mixture
     from tokka.pipeline.run import counted_sizes
     from tokka.recipe.load import load_recipe
 
@@ -30,7 +30,7 @@ def mix(
     if as_json:
         typer.echo(json.dumps(mixture.as_json(), indent=2))
     else:
-        Console().print(mixture_table(mixture))
+        Console().print(*mixture_tables(mixture), sep="\n")
 
 
 @app.command()

@@ -1,11 +1,15 @@
-"""From shares (percent, epochs, tokens, the rest) to exact token budgets."""
+"""From shares (percent, epochs, tokens, the rest) to exact token budgets, part by part of the training."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any
 
+from tokka.data.order import Order, Part
+from tokka.recipe.mixture import MixtureChange
 from tokka.recipe.sizes import format_size
 from tokka.recipe.sources import Share
 
@@ -23,7 +27,7 @@ class MixtureRow:
 
     Attributes:
         source: its name.
-        percent: share of all training tokens.
+        percent: share of all training tokens, or of those of a part.
         epochs: how many times it is read; None where its size is unknown.
         tokens: its budget, a multiple of the sequence length.
     """
@@ -35,12 +39,36 @@ class MixtureRow:
 
 
 @dataclass(frozen=True)
+class MixturePart:
+    """A stretch of training with one mixture.
+
+    Attributes:
+        begin: tokens trained before it.
+        tokens: that it lasts, a whole number of steps.
+        rows: what each source gives in it.
+        budgets: tokens that the mixture was solved to; more than the rows give where a change cut it short.
+    """
+
+    begin: int
+    tokens: int
+    rows: tuple[MixtureRow, ...]
+    budgets: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Mixture:
-    """A solved mixture: budgets in whole sequences that add up to whole steps."""
+    """A solved mixture: budgets in whole sequences that add up to whole steps.
+
+    Attributes:
+        rows: what each source gives in all.
+        tokens, steps: of the whole training.
+        parts: the stretches of it that have a mixture of their own; one, where it never changes.
+    """
 
     rows: tuple[MixtureRow, ...]
     tokens: int
     steps: int
+    parts: tuple[MixturePart, ...]
 
     @property
     def budgets(self) -> dict[str, int]:
@@ -59,47 +87,111 @@ def solve(
     tokens: int | None,
     batch_tokens: int,
     sequence_length: int,
+    changes: Sequence[MixtureChange] = (),
 ) -> Mixture:
     """Solve ``shares`` to exact budgets.
 
     A stated total is rounded up to whole batches. A total that follows from the shares is rounded down,
-    so that nothing is read more often than was asked for.
+    so that nothing is read more often than was asked for. Percentages are of a part; ``epochs``, ``tokens``
+    and ``max_epochs`` count from the beginning of the run to the end of the part.
 
     Args:
         shares: what each source shall give.
         sizes: tokens of one epoch, where known.
-        tokens: total budget in tokens, or None where the shares determine it.
+        tokens: total budget in tokens, or None where the shares (those of the last part) determine it.
         batch_tokens: tokens of one step.
         sequence_length: tokens of one sequence; budgets are multiples of it.
+        changes: other shares from stated token counts on; each begins at the nearest whole step.
 
     Raises:
         MixtureError: no solution, more than one, a source repeated beyond its ``max_epochs``, or a size
             that is needed and unknown.
     """
-    total, wanted = _solve_total(shares, sizes, tokens)
+    begins = [0, *(round(change.at / batch_tokens) * batch_tokens for change in changes)]
+    lengths = [end - begin for begin, end in pairwise(begins)]
+    last = None if tokens is None else tokens - begins[-1]
+    cuts = [*(change.cut for change in changes), None]
+    given: Counter[str] = Counter()
+    parts: list[MixturePart] = []
+    for number, mixture in enumerate([shares, *(change.mixture for change in changes)]):
+        begin, length = begins[number], [*lengths, last][number]
+        try:
+            budgets = cuts[number] or _solve_part(
+                mixture,
+                sizes,
+                given,
+                tokens=length,
+                batch_tokens=batch_tokens,
+                sequence_length=sequence_length,
+            )
+            part = _part(begin, budgets, sizes, length if cuts[number] else None, sequence_length)
+            given.update({row.source: row.tokens for row in part.rows})
+            for source in mixture if cuts[number] is None else ():
+                _check_epochs(
+                    source, mixture[source], sizes.get(source), given[source], part, sequence_length
+                )
+        except MixtureError as error:
+            if number == 0:
+                raise
+            raise MixtureError(
+                f"from {_size(begin)} tokens on (mixture_changes.{number - 1}): {error}"
+            ) from None
+        parts.append(part)
+    total = sum(part.tokens for part in parts)
+    return Mixture(_rows(given, sizes), total, total // batch_tokens, tuple(parts))
+
+
+def _part(
+    begin: int, budgets: Mapping[str, int], sizes: Mapping[str, int], length: int | None, sequence_length: int
+) -> MixturePart:
+    """Return a part that uses its ``budgets`` up, or ends before that after ``length`` tokens."""
+    tokens = sum(budgets.values()) if length is None else length
+    counts = Order([Part(budgets, tokens)], sequence_length).given(tokens // sequence_length)
+    given = {source: count * sequence_length for source, count in counts.items()}
+    return MixturePart(begin, tokens, _rows(given, sizes), dict(budgets))
+
+
+def _rows(given: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[MixtureRow, ...]:
+    total = sum(given.values())
+    return tuple(
+        MixtureRow(
+            source, 100 * tokens / total, tokens / sizes[source] if sizes.get(source) else None, tokens
+        )
+        for source, tokens in given.items()
+    )
+
+
+def _solve_part(
+    shares: Mapping[str, Share],
+    sizes: Mapping[str, int],
+    given: Mapping[str, int],
+    *,
+    tokens: int | None,
+    batch_tokens: int,
+    sequence_length: int,
+) -> dict[str, int]:
+    """Return the budgets of a part; ``given`` are the tokens that sources gave before it."""
+    total, wanted = _solve_total(shares, sizes, given, tokens)
     steps = ceil(total / batch_tokens) if tokens is not None else floor(total / batch_tokens)
     if steps == 0:
         raise MixtureError(
             f"impossible: the shares make {_size(total)} tokens, less than one step of "
             f"{_size(batch_tokens)}; lower `training.batch_tokens`, or ask for more"
         )
-    budget = steps * batch_tokens
-    sequences = _apportion(shares, wanted, budget // sequence_length, sequence_length)
-    rows = []
-    for source in shares:
-        given = sequences[source] * sequence_length
-        epochs = given / sizes[source] if sizes.get(source) else None
-        rows.append(MixtureRow(source, 100 * given / budget, epochs, given))
-        _check_epochs(source, shares[source], sizes.get(source), given, budget, sequence_length)
-    return Mixture(tuple(rows), budget, steps)
+    sequences = _apportion(shares, wanted, steps * batch_tokens // sequence_length, sequence_length)
+    return {source: count * sequence_length for source, count in sequences.items()}
 
 
 def _solve_total(
-    shares: Mapping[str, Share], sizes: Mapping[str, int], tokens: int | None
+    shares: Mapping[str, Share], sizes: Mapping[str, int], given: Mapping[str, int], tokens: int | None
 ) -> tuple[Fraction, dict[str, Fraction]]:
     """Return the total, and the tokens each source shall give, before rounding to sequences."""
     percent = {s: Fraction(str(share.percent)) / 100 for s, share in shares.items() if share.percent}
-    fixed = {s: _fixed_tokens(s, share, sizes) for s, share in shares.items() if share.epochs or share.tokens}
+    fixed = {
+        source: _fixed_tokens(source, share, sizes, given.get(source, 0))
+        for source, share in shares.items()
+        if share.epochs or share.tokens
+    }
     rest = [source for source, share in shares.items() if share.rest]
     proportion, amount = sum(percent.values(), Fraction(0)), sum(fixed.values(), Fraction(0))
     if len(rest) > 1:
@@ -119,15 +211,20 @@ def _solve_total(
     return total, wanted
 
 
-def _fixed_tokens(source: str, share: Share, sizes: Mapping[str, int]) -> Fraction:
-    if share.tokens is not None:
-        return Fraction(share.tokens)
-    if not sizes.get(source):
+def _fixed_tokens(source: str, share: Share, sizes: Mapping[str, int], given: int) -> Fraction:
+    """Return what is left of an amount that counts from the beginning of the run."""
+    if share.tokens is None and not sizes.get(source):
         raise MixtureError(
             f"mixture.{source}: `epochs` needs the size of the source; state `sources.{source}.size`, "
             f"or run `tokka run RECIPE --to tokens`, which counts it"
         )
-    return Fraction(str(share.epochs)) * sizes[source]
+    amount = Fraction(share.tokens) if share.tokens else Fraction(str(share.epochs)) * sizes[source]
+    if amount <= given:
+        raise MixtureError(
+            f"mixture.{source}: {_size(amount)} tokens are asked for, and {_size(given)} were given before; "
+            f"`epochs` and `tokens` count from the beginning of the run: ask for more, or leave it out"
+        )
+    return amount - given
 
 
 def _derive_total(proportion: Fraction, amount: Fraction, rest: list[str]) -> Fraction:
@@ -194,8 +291,9 @@ def _apportion(
 
 
 def _check_epochs(
-    source: str, share: Share, size: int | None, given: int, total: int, sequence_length: int
+    source: str, share: Share, size: int | None, given: int, part: MixturePart, sequence_length: int
 ) -> None:
+    """Refuse a source that was read too often when ``part`` is over."""
     if share.max_epochs is None:
         return
     if not size:
@@ -204,10 +302,11 @@ def _check_epochs(
         )
     allowed = share.max_epochs * size
     if given > allowed + sequence_length:
+        left = max(allowed - (given - next(row.tokens for row in part.rows if row.source == source)), 0)
         raise MixtureError(
             f"mixture.{source}: {_size(given)} tokens of a source of {_size(size)} are "
             f"{given / size:.2f} epochs, more than its `max_epochs` of {share.max_epochs:g}; give it at "
-            f"most {_size(allowed)} tokens ({100 * allowed / total:.2f}%), or lower `training.tokens`"
+            f"most {_size(left)} tokens ({100 * left / part.tokens:.2f}%), or lower `training.tokens`"
         )
 
 

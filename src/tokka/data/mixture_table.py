@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokka.data.mixture import Mixture, MixtureError, MixtureRow, solve
 from tokka.recipe.recipe import Recipe
+from tokka.recipe.sizes import format_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,11 +33,7 @@ def planned_mixture(recipe: Recipe, counted: Mapping[str, int] | None = None) ->
     """
     declared = {name: source.size for name, source in recipe.sources.items() if source.size is not None}
     sizes = declared | dict(counted or {})
-    unknown = [
-        name
-        for name, share in recipe.mixture.items()
-        if name not in sizes and (share.epochs is not None or share.max_epochs is not None)
-    ]
+    unknown = [name for name in counted_in_epochs(recipe) if name not in sizes]
     if unknown:
         raise MixtureError(
             f"the size of {', '.join(unknown)} is not known, and `epochs` or `max_epochs` needs it; state "
@@ -48,6 +45,17 @@ def planned_mixture(recipe: Recipe, counted: Mapping[str, int] | None = None) ->
         tokens=recipe.training.tokens,
         batch_tokens=recipe.training.batch_tokens,
         sequence_length=recipe.training.sequence_length,
+        changes=recipe.mixture_changes,
+    )
+
+
+def counted_in_epochs(recipe: Recipe) -> list[str]:
+    """Return the sources of which a share counts epochs, so that their size must be known."""
+    shares = [pair for mixture in recipe.mixtures for pair in mixture.items()]
+    return list(
+        dict.fromkeys(
+            name for name, share in shares if share.epochs is not None or share.max_epochs is not None
+        )
     )
 
 
@@ -60,15 +68,27 @@ def printed_rows(rows: Sequence[MixtureRow]) -> list[PrintedRow]:
     return [*printed, PrintedRow("Total", "100%", "", _tokens(sum(row.tokens for row in rows)))]
 
 
-def mixture_table(mixture: Mixture) -> "Table":
-    """Return the table for a terminal."""
+def mixture_tables(mixture: Mixture) -> list["Table"]:
+    """Return the tables for a terminal: one a part where the mixture changes, and one in all."""
+    whole = _table(mixture.rows, f"{mixture.steps:,} steps")
+    if len(mixture.parts) == 1:
+        return [whole]
+    parts = []
+    for part in mixture.parts:
+        end = part.begin + part.tokens
+        parts.append(_table(part.rows, f"{format_size(part.begin)} to {format_size(end)} tokens"))
+    whole.title = "In all"
+    return [*parts, whole]
+
+
+def _table(rows: Sequence[MixtureRow], caption: str) -> "Table":
     from rich.table import Table
 
-    table = Table("Source", caption=f"{mixture.steps:,} steps")
+    table = Table("Source", caption=caption)
     for heading in ("Percentage", "Epochs", "Tokens"):
         table.add_column(heading, justify="right")
-    *rows, total = printed_rows(mixture.rows)
-    for row in rows:
+    *sources, total = printed_rows(rows)
+    for row in sources:
         table.add_row(*row)
     table.add_section()
     table.add_row(*total)

@@ -2,20 +2,24 @@
 
 Each source is an endless stream of tokens: its documents in a keyed shuffle, epoch after epoch, each epoch
 shuffled anew. Sequences are cut from one source's stream, so no token is wasted and the mix is exact in
-tokens. Which source gives the next sequence follows from how much each has given so far.
+tokens. Which source gives the next sequence is told by :class:`tokka.data.order.Order`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokka.data.order import Order, Part
 from tokka.data.permutation import Permutation
 
 _LOOKAHEAD = 1024
 """Documents whose place and size are computed at a time."""
+
+_SOUGHT = 2**18
+"""The same where a place far ahead is looked for."""
 
 
 class Documents(Protocol):
@@ -106,12 +110,34 @@ class _Stream:
                 epoch, place = epoch + 1, 0
         return tuple(pieces)
 
+    def seek(self, sequences: int, length: int) -> None:
+        """Go where the stream is after so many sequences, in one pass over the sizes of an epoch."""
+        tokens = sum(int(self.documents.sizes(block).sum()) for block in self._places())
+        epoch, left = divmod(sequences * length, tokens)
+        shuffle = self._shuffle(epoch)
+        for block in self._places():
+            ends = np.cumsum(self.documents.sizes(shuffle(block)))
+            if left < ends[-1]:
+                place = int(np.searchsorted(ends, left, side="right"))
+                offset = left - int(ends[place - 1] if place else 0)
+                self.cursor = _Cursor(epoch, int(block[place]), offset, sequences)
+                return
+            left -= int(ends[-1])
+
+    def _places(self) -> Iterator[NDArray[np.int64]]:
+        """Yield all places of an epoch, block by block."""
+        for begin in range(0, len(self.documents), _SOUGHT):
+            yield np.arange(begin, min(begin + _SOUGHT, len(self.documents)), dtype=np.int64)
+
+    def _shuffle(self, epoch: int) -> Permutation:
+        return Permutation(len(self.documents), (self.seed, self.name, epoch))
+
     def _at(self, epoch: int, place: int) -> tuple[int, int]:
         """Return the document at ``place`` of the shuffle of ``epoch``, and its size in tokens."""
         begin = place - place % _LOOKAHEAD
         if self._window is None or self._window[:2] != (epoch, begin):
-            shuffle = Permutation(len(self.documents), (self.seed, self.name, epoch))
-            members = shuffle(np.arange(begin, min(begin + _LOOKAHEAD, len(self.documents)), dtype=np.int64))
+            places = np.arange(begin, min(begin + _LOOKAHEAD, len(self.documents)), dtype=np.int64)
+            members = self._shuffle(epoch)(places)
             self._window = (epoch, begin, members, self.documents.sizes(members))
         _, _, members, sizes = self._window
         return int(members[place - begin]), int(sizes[place - begin])
@@ -124,27 +150,26 @@ class Sampler:
     """
 
     def __init__(
-        self, stores: Mapping[str, Documents], budgets: Mapping[str, int], *, seed: int, sequence_length: int
+        self, stores: Mapping[str, Documents], parts: Sequence[Part], *, seed: int, sequence_length: int
     ) -> None:
         """Set up the streams.
 
         Args:
             stores: tokenized documents of each source.
-            budgets: tokens each source shall give, multiples of ``sequence_length``.
+            parts: the mixtures of the training, one after the other, and how long each lasts.
             seed: decides the shuffle of every source.
             sequence_length: tokens of one sequence.
 
         Raises:
-            ValueError: a source with a budget has no documents, or a budget is no multiple.
+            ValueError: a source with a budget has no documents, or a budget is not a multiple of
+                ``sequence_length``.
         """
-        for name, budget in budgets.items():
+        self._order = Order(parts, sequence_length)
+        for name in self._order.names:
             if name not in stores or len(stores[name]) == 0:
                 raise ValueError(f"source {name} has a share of the mixture but no documents to train on")
-            if budget % sequence_length:
-                raise ValueError(f"budget {budget} of {name} is not a multiple of {sequence_length}")
         self.sequence_length = sequence_length
-        self._streams = {name: _Stream(name, seed, stores[name]) for name in budgets}
-        self._wanted = np.array([budget // sequence_length for budget in budgets.values()], dtype=np.int64)
+        self._streams = {name: _Stream(name, seed, stores[name]) for name in self._order.names}
         self._stores = stores
 
     @property
@@ -158,7 +183,8 @@ class Sampler:
         Every rank calls this with the whole batch's count and its own rows, so that the order never
         depends on how many ranks there are.
         """
-        drawn = [self._streams[name].next_pieces(self.sequence_length) for name in self._choose(sequences)]
+        chosen = self._order.sources(self._position, sequences)
+        drawn = [self._streams[name].next_pieces(self.sequence_length) for name in chosen]
         return self._read(drawn[rows])
 
     def state(self) -> dict[str, dict[str, int]]:
@@ -166,20 +192,31 @@ class Sampler:
         return {name: vars(stream.cursor).copy() for name, stream in self._streams.items()}
 
     def load_state(self, state: Mapping[str, Mapping[str, int]]) -> None:
-        """Continue from ``state``; a source that it does not know begins at its beginning."""
+        """Continue from ``state``; a source that it does not know begins at its beginning.
+
+        Raises ValueError where other mixtures led to ``state``: a change may only concern what comes after.
+        """
+        given = {name: record["sequences"] for name, record in state.items() if record["sequences"]}
+        expected = self._order.given(sum(given.values()))
+        for name in given.keys() | expected.keys():
+            if given.get(name, 0) != expected.get(name, 0):
+                raise ValueError(
+                    f"source {name} has given {given.get(name, 0) * self.sequence_length} tokens so far, and "
+                    f"by the mixture it would be {expected.get(name, 0) * self.sequence_length}: a change "
+                    f"of the mixture may only concern what was not trained yet; state it in mixture_changes"
+                )
         for name, stream in self._streams.items():
             stream.cursor = _Cursor(**state.get(name, {}))
 
-    def _choose(self, sequences: int) -> list[str]:
-        """Return the sources of the next sequences: always the one furthest behind its share."""
-        names = list(self._streams)
-        given = np.array([stream.cursor.sequences for stream in self._streams.values()], dtype=np.int64)
-        total, chosen = int(self._wanted.sum()), []
-        for position in range(int(given.sum()) + 1, int(given.sum()) + 1 + sequences):
-            furthest_behind = int(np.argmax(self._wanted * position - given * total))
-            given[furthest_behind] += 1
-            chosen.append(names[furthest_behind])
-        return chosen
+    def seek(self, position: int) -> None:
+        """Go to the ``position``-th sequence of the run, from 0, in one pass over the documents' sizes."""
+        for name, sequences in self._order.given(position).items():
+            self._streams[name].seek(sequences, self.sequence_length)
+
+    @property
+    def _position(self) -> int:
+        """How many sequences were drawn."""
+        return sum(stream.cursor.sequences for stream in self._streams.values())
 
     def _read(self, rows: list[tuple[Piece, ...]]) -> Batch:
         tokens = np.empty((len(rows), self.sequence_length + 1), dtype=np.int64)

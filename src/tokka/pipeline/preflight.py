@@ -5,12 +5,16 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from tokka.pipeline.base import base_recipe, check_base_recipe
 from tokka.pipeline.preflight_sources import check_source
 from tokka.recipe.load import Problem
-from tokka.recipe.model import Bloom, Llama
+from tokka.recipe.model import Bloom, Llama, is_recipe
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.hub import Hub, local_folder
 from tokka.workspace.machine import describe, disk_free, format_bytes, install_hint, missing_modules
+
+_CPU_RANKS = 8
+"""Ranks that are let share a CPU of fewer cores: enough to try any kind of layout."""
 
 
 def check(
@@ -64,6 +68,8 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
                 f"write `tokenizer: {{load: {base}}}`",
             )
         return
+    if is_recipe(name):
+        return  # its tokenizer fits its model, whose shape this recipe's has
     found = local_folder(name, "tokenizer.json", root, revision)
     if found is None:
         why_not = hub.why_not("model", name, revision)
@@ -104,17 +110,26 @@ def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
 
 
 def _mixture(recipe: Recipe) -> Iterator[Problem]:
-    """Find shares without a solution, unless they count epochs of a source that declares no size."""
-    from tokka.data.mixture import MixtureError
-    from tokka.data.mixture_table import planned_mixture
+    """Find shares without a solution, unless they count epochs of a source that declares no size.
 
-    shares = recipe.mixture.items()
-    sized = [name for name, share in shares if share.epochs is not None or share.max_epochs is not None]
-    if all(recipe.sources[name].size for name in sized):
-        try:
-            planned_mixture(recipe)
-        except MixtureError as error:
-            yield Problem("mixture", str(error))
+    Where they have one, find revisions and schedules that do not fit into the budget.
+    """
+    from tokka.data.mixture import MixtureError
+    from tokka.data.mixture_table import counted_in_epochs, planned_mixture
+    from tokka.training.plan import Plan
+
+    if not all(recipe.sources[name].size for name in counted_in_epochs(recipe)):
+        return
+    try:
+        tokens = planned_mixture(recipe).tokens
+    except MixtureError as error:
+        yield Problem("mixture", str(error))
+        return
+    try:
+        Plan.of(recipe.training, tokens)
+    except ValueError as error:
+        key, _, message = str(error).partition(": ")
+        yield Problem(key, message)
 
 
 def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
@@ -124,6 +139,11 @@ def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
 
     base = recipe.model.base
     if base is None:
+        return
+    if is_recipe(base):
+        problems = check_base_recipe(recipe, root)
+        made = None if problems else base_recipe(recipe, root)
+        yield from problems if made is None else _differences(recipe.model, made.recipe.model)
         return
     found = local_folder(base, "config.json", root)
     if found is None:
@@ -155,15 +175,20 @@ def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem
 
 
 def _layout(recipe: Recipe) -> Iterator[Problem]:
-    """Find a layout of more ranks than the one process that trains here."""
+    """Find a layout of more ranks than this machine has room for: one a GPU, or a few on its CPU."""
     layout = recipe.training.layout
-    if layout.ranks > 1:
-        larger = [axis for axis, size in layout.model_dump().items() if size > 1]
+    if layout.ranks == 1:
+        return
+    machine = describe(accelerators=True)
+    room = len(machine.accelerators or ()) or max(machine.cores, _CPU_RANKS)
+    if layout.ranks > room:
+        larger = [axis for axis in ("data", "tensor", "pipeline", "context") if getattr(layout, axis) > 1]
         remedy = " ".join(f"--set training.layout.{axis}=1" for axis in larger)
+        place = f"{room} GPUs" if machine.accelerators else f"{machine.cores} cores, enough for {room}"
         yield Problem(
             "training.layout",
-            f"asks for {layout.ranks:,} ranks, and this version of tokka trains in one process; "
-            f"to run it here: {remedy}",
+            f"asks for {layout.ranks:,} ranks, and this machine has {place}; `tokka launch` runs it on many "
+            f"machines, and here it runs with: {remedy}",
         )
 
 
@@ -173,12 +198,13 @@ def _memory(recipe: Recipe) -> Iterator[Problem]:
 
     needs, machine = needs_of(recipe), describe(accelerators=True)
     device = machine.accelerators[0] if machine.accelerators else None
-    memory = device.memory if device else machine.memory
+    ranks = recipe.training.layout.ranks
+    memory = device.memory * ranks if device else machine.memory
     if needs.memory > memory:
         yield Problem(
             "model",
             f"{needs.parameters:,} parameters need {format_bytes(needs.memory)}, {TRAINING_BYTES} bytes each "
-            f"(weight, gradient, two moments), and {device.name if device else 'this machine'} has "
+            f"(weight, gradient, two moments), and {f'{ranks} x {device.name}' if device else 'this machine'} has "
             f"{format_bytes(memory)}; take a machine with more, or make n_layers and d_model smaller",
         )
 

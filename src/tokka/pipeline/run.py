@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokka.pipeline.base import base_recipe, base_run_folder
+from tokka.pipeline.edited import followed
 from tokka.pipeline.folder import Run, note_recipe
 from tokka.pipeline.preflight import check
 from tokka.pipeline.ranks import perform_on_ranks
@@ -41,9 +42,9 @@ def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = Non
         RecipeError: the recipe cannot run on this machine; nothing was started.
         ValueError: no stage has the name ``to``, or another process works in ``folder``.
     """
-    run = Run(recipe, root, folder)
-    stages = _until(stages_of(recipe), to)
     with alone_in(folder):
+        run = Run(followed(recipe, folder), root, folder)
+        stages = _until(stages_of(run.recipe), to)
         begun = [stage.name for stage in stages if (run.of(stage.name) / "manifest.json").exists()]
         _require(run, [stage.name for stage in stages if stage.name not in begun])
         note_recipe(run)
@@ -59,7 +60,7 @@ def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = Non
 
 def outlook(recipe: Recipe, *, root: Path, folder: Path, to: str | None = None) -> list[Outlook]:
     """Return what :func:`run_recipe` would do, without doing it."""
-    run = Run(recipe, root, folder)
+    run = Run(followed(recipe, folder), root, folder)
     result: list[Outlook] = []
     base = base_recipe(recipe, root)
     if base is not None:
@@ -67,7 +68,7 @@ def outlook(recipe: Recipe, *, root: Path, folder: Path, to: str | None = None) 
         lines = outlook(base.recipe, root=base.root, folder=there)
         result += [Outlook(f"{name}: {line.stage}", line.status, line.why) for line in lines]
     pending: set[str] = set()
-    for stage in _until(stages_of(recipe), to):
+    for stage in _until(stages_of(run.recipe), to):
         waits_for = [name for name in stage.needs if name in pending]
         found = (
             Standing(Status.NEW, "", {}, f"after {', '.join(waits_for)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokka.pipeline.folder import Run
 from tokka.workspace.files import digest_json, read_json, write_json
@@ -27,6 +27,7 @@ class Stage:
         outputs: globs of the files that later stages read, below its folder.
         outside: digests of inputs that no stage made, such as source files.
         ranks: processes that do the work together, joined by torch.distributed.
+        goes_on: tells whether work that was begun with other inputs or another recipe goes on with these.
     """
 
     name: str
@@ -36,6 +37,18 @@ class Stage:
     outputs: tuple[str, ...]
     outside: Callable[[Run], Mapping[str, str]] = lambda run: {}
     ranks: int = 1
+    goes_on: "Callable[[Begun, Begun], bool]" = lambda before, now: False
+
+
+class Begun(NamedTuple):
+    """What a stage was begun with: digests of its inputs by name, and its part of the recipe."""
+
+    inputs: Mapping[str, str]
+    recipe: Any
+
+    @property
+    def key(self) -> str:
+        return digest_json(self._asdict())
 
 
 class Status(Enum):
@@ -65,8 +78,8 @@ def standing(stage: Stage, run: Run) -> Standing:
         if manifest is None:
             return Standing(Status.NEW, "", {}, f"after {name}")
         inputs[name] = manifest.digest
-    key = digest_json({"inputs": inputs, "recipe": stage.decided_by})
-    folder = run.of(stage.name)
+    now = Begun(inputs, stage.decided_by)
+    key, folder = now.key, run.of(stage.name)
     manifest = Manifest.read(folder)
     if manifest is not None:
         if manifest.key != key:
@@ -77,7 +90,8 @@ def standing(stage: Stage, run: Run) -> Standing:
         return Standing(Status.DONE, key, inputs)
     if not (folder / "begun.json").exists():
         return Standing(Status.NEW, key, inputs)
-    if _begun_key(folder) == key:
+    before = _begun(folder)
+    if before is not None and (before.key == key or stage.goes_on(before, now)):
         return Standing(Status.RESUME, key, inputs)
     return Standing(Status.CHANGED, key, inputs, "its inputs changed while it was stopped")
 
@@ -104,7 +118,7 @@ def begin(stage: Stage, run: Run, found: Standing) -> Manifest | None:
         if standing(stage, run).status is Status.DONE:
             return Manifest.read(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "begun.json", {"key": found.key})
+    write_json(folder / "begun.json", Begun(found.inputs, stage.decided_by)._asdict())
     return None
 
 
@@ -132,7 +146,8 @@ def _set_aside(stage: Stage, run: Run, key: str) -> None:
     """
     folder, stale = run.of(stage.name), run.folder / "stale"
     manifest = Manifest.read(folder)
-    old_key = manifest.key if manifest else _begun_key(folder)
+    begun = _begun(folder)
+    old_key = manifest.key if manifest else begun.key if begun else "unreadable"
     if old_key == key:
         _move(folder, stale / f"{stage.name}.damaged")
         return
@@ -142,12 +157,12 @@ def _set_aside(stage: Stage, run: Run, key: str) -> None:
         _move(earlier, folder)
 
 
-def _begun_key(folder: Path) -> str:
-    """Return the key that unfinished work in ``folder`` was begun with, or a word where it cannot be read."""
+def _begun(folder: Path) -> Begun | None:
+    """Return what unfinished work in ``folder`` was begun with; None where that cannot be read."""
     try:
-        return str(read_json(folder / "begun.json")["key"])
-    except (KeyError, TypeError, ValueError):
-        return "unreadable"
+        return Begun(**read_json(folder / "begun.json"))
+    except (OSError, TypeError, ValueError):
+        return None
 
 
 def _move(source: Path, target: Path) -> None:

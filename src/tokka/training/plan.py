@@ -21,7 +21,8 @@ class Plan:
         steps: optimizer steps that it takes.
         batch_tokens: tokens of one step.
         revisions: the name of each revision, by the step after which it is published.
-        checkpoints: steps after which a checkpoint is saved, among them those of all revisions.
+        checkpoints: steps after which a checkpoint is saved, also those of all revisions and milestones.
+        milestones: steps whose checkpoint is never removed.
     """
 
     tokens: int
@@ -29,9 +30,10 @@ class Plan:
     batch_tokens: int
     revisions: Mapping[int, str]
     checkpoints: frozenset[int]
+    milestones: frozenset[int]
 
     @classmethod
-    def of(cls, training: Training, budgets: Mapping[str, int]) -> Self:
+    def of(cls, training: Training, tokens: int) -> Self:
         """Make the plan.
 
         A revision is due at the step nearest to each multiple of ``checkpoints.revisions`` tokens, and named
@@ -41,7 +43,6 @@ class Plan:
             ValueError: the budget is no whole number of batches, the schedule does not fit into it, or
                 revisions are so close together that two would have the same name.
         """
-        tokens = sum(budgets.values())
         steps, left = divmod(tokens, training.batch_tokens)
         if left or not steps:
             raise ValueError(
@@ -61,12 +62,15 @@ class Plan:
                 f"name; make it larger"
             )
         saves = _nearest_steps(training.checkpoints.every or every, training.batch_tokens, steps)
+        kept = training.checkpoints.milestones
+        milestones = _nearest_steps(kept, training.batch_tokens, steps) if kept else {}
         return cls(
             tokens=tokens,
             steps=steps,
             batch_tokens=training.batch_tokens,
             revisions=dict(sorted(revisions.items())),
-            checkpoints=frozenset(saves) | frozenset(revisions),
+            checkpoints=frozenset(saves) | frozenset(revisions) | frozenset(milestones),
+            milestones=frozenset(milestones),
         )
 
 

@@ -1,9 +1,10 @@
 """Training a recipe's model: begin, or go on from the newest checkpoint; the call is the same."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tokka.data.order import Part
 from tokka.data.sampler import Piece, Sampler
 from tokka.data.store import TokenStore
 from tokka.models.hugging_face import SpecialTokens
@@ -13,14 +14,14 @@ from tokka.training.run import Job, run
 
 
 def train(
-    recipe: Recipe, *, tokens: Path, budgets: Mapping[str, int], tokenizer: Path, folder: Path
+    recipe: Recipe, *, tokens: Path, parts: Sequence[Part], tokenizer: Path, folder: Path
 ) -> dict[str, Any]:
     """Train the model of ``recipe``; after an interruption the same call goes on.
 
     Args:
         recipe: what to train and how.
         tokens: holds the encoded documents of each source in ``<source>/``.
-        budgets: tokens that each source gives, whole sequences; in all a whole number of batches.
+        parts: the mixtures, one after the other; each lasts a whole number of batches.
         tokenizer: folder of the tokenizer, whose special tokens the revisions name.
         folder: gets ``metrics.jsonl``, ``skipped.jsonl``, ``tensorboard/``, ``checkpoints/``, ``revisions/``.
 
@@ -34,7 +35,7 @@ def train(
         CheckpointError: a checkpoint could not be written.
         Interrupted: SIGTERM or SIGINT came; the state is saved.
     """
-    stores = {source: TokenStore(tokens / source) for source in budgets}
+    stores = {source: TokenStore(tokens / source) for part in parts for source in part.budgets}
     special = load_tokenizer(tokenizer)
     if special.size > recipe.model.vocab_size:
         raise ValueError(
@@ -49,8 +50,8 @@ def train(
     length = recipe.training.sequence_length
     job = Job(
         recipe=recipe,
-        budgets=budgets,
-        sampler=Sampler(stores, budgets, seed=recipe.seed, sequence_length=length),
+        tokens=sum(part.tokens for part in parts),
+        sampler=Sampler(stores, parts, seed=recipe.seed, sequence_length=length),
         special_tokens=SpecialTokens(bos=special.bos_id, eos=special.eos_id, pad=special.pad_id),
         locate=locate,
         folder=folder,

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tokka.evaluation.against import MERGED
 from tokka.pipeline.base import digest_model, place_of
 from tokka.pipeline.folder import Run
-from tokka.pipeline.stage import Stage
+from tokka.pipeline.stage import Begun, Stage
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import read_json
 from tokka.workspace.progress import say
@@ -26,13 +27,14 @@ _MAY_CHANGE: dict[str, Any] = {
 
 def training_stage(recipe: Recipe) -> Stage:
     def work(run: Run) -> dict[str, Any]:
+        from tokka.data.order import Part
         from tokka.training.train import train
 
-        rows = read_json(run.of("mixture") / "mixture.json")["rows"]
+        mixture = read_json(run.of("mixture") / "mixture.json")
         return train(
             _with_base_found(run),
             tokens=run.folder / "tokens",
-            budgets={row["source"]: row["tokens"] for row in rows},
+            parts=[Part(part["budgets"], part["tokens"]) for part in mixture["parts"]],
             tokenizer=run.of("tokenizer"),
             folder=run.of("training"),
         )
@@ -53,6 +55,22 @@ def training_stage(recipe: Recipe) -> Stage:
         outputs=("revisions/**/*", "metrics.jsonl"),
         outside=outside,
         ranks=recipe.training.layout.ranks,
+        goes_on=_but_for_the_mixture,
+    )
+
+
+def _but_for_the_mixture(before: Begun, now: Begun) -> bool:
+    """Tell whether nothing but the mixture changed, with sources that came to it.
+
+    What of a mixture may change, :func:`tokka.pipeline.edited.followed` saw to, and the sampler checks.
+    """
+    stay = before.inputs.keys() - {"mixture"}
+    come = now.inputs.keys() - before.inputs.keys()
+    untold = {"training": before.recipe["training"] | {"tokens": now.recipe["training"]["tokens"]}}
+    return (
+        all(before.inputs[name] == now.inputs.get(name) for name in stay)
+        and all(name.startswith("tokens/") for name in come)
+        and before.recipe | untold == now.recipe
     )
 
 
@@ -79,6 +97,7 @@ def evaluation_stage(recipe: Recipe) -> Stage:
             folder=run.of("evaluation"),
             root=run.root,
             base=_base_to_measure(run),
+            merged=run.of("merge") / MERGED if recipe.release.merge else None,
         )
 
     def outside(run: Run) -> Mapping[str, str]:
@@ -90,7 +109,11 @@ def evaluation_stage(recipe: Recipe) -> Stage:
 
     return Stage(
         name="evaluation",
-        needs=(*(f"corpus/{name}" for name in recipe.sources), "tokenizer", "training"),
+        needs=(
+            *(f"corpus/{name}" for name in recipe.sources),
+            *("tokenizer", "training"),
+            *(["merge"] if recipe.release.merge else []),
+        ),
         decided_by={
             "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"heldout"}),
             "sequence_length": recipe.training.sequence_length,

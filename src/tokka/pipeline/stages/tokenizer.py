@@ -15,8 +15,10 @@ _FERTILITY_BYTES = 2**20
 """Of each source's held-out text, at most so much shows what the tokenizer makes of it."""
 
 
-def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
+def tokenizer_stage(recipe: Recipe) -> Stage:
     trained = recipe.tokenizer.train
+    # A source that a later mixture brings must not change the tokenizer under a model.
+    sources = {name: source for name, source in recipe.sources.items() if name in recipe.mixture}
 
     def work(run: Run) -> dict[str, Any]:
         from tokka.data.corpus import read_documents
@@ -26,7 +28,7 @@ def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
         if trained is None:
             return copy_tokenizer(recipe.tokenizer, _place(run), run.of("tokenizer"))
         texts: dict[str, list[Iterator[str]]] = {}
-        for name, source in sorted(recipe.sources.items()):  # their order in the recipe decides nothing
+        for name, source in sorted(sources.items()):  # their order in the recipe decides nothing
             documents = read_documents(run.of(f"corpus/{name}"), "train")
             texts.setdefault(source.language, []).append(document.text for document in documents)
         by_language = {language: chain.from_iterable(parts) for language, parts in texts.items()}
@@ -39,12 +41,10 @@ def tokenizer_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
 
     return Stage(
         name="tokenizer",
-        needs=corpora if trained else (),
+        needs=tuple(f"corpus/{name}" for name in sources) if trained else (),
         decided_by={
             "tokenizer": recipe.tokenizer.model_dump(mode="json"),
-            "languages": {name: source.language for name, source in recipe.sources.items()}
-            if trained
-            else {},
+            "languages": {name: source.language for name, source in sources.items()} if trained else {},
         },
         work=work,
         outputs=("tokenizer*.json", "special_tokens_map.json", "chat_template.jinja"),

@@ -36,6 +36,7 @@ def tokens_stage(recipe: Recipe, name: str) -> Stage:
 def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
     def work(run: Run) -> dict[str, Any]:
         from tokka.data.mixture import MixtureError, solve
+        from tokka.training.plan import Plan
 
         training = recipe.training
         sizes = {name: run.facts(f"tokens/{name}")["tokens"] for name in recipe.sources}
@@ -47,7 +48,9 @@ def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
             tokens=training.tokens,
             batch_tokens=training.batch_tokens,
             sequence_length=training.sequence_length,
+            changes=recipe.mixture_changes,
         )
+        Plan.of(training, mixture.tokens)  # refuse now what training would refuse
         write_json(run.of("mixture") / "mixture.json", mixture.as_json())
         return mixture.as_json() | {"sizes": sizes}
 
@@ -56,6 +59,7 @@ def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
         needs=tokens,
         decided_by={
             "mixture": {name: share.model_dump(mode="json") for name, share in recipe.mixture.items()},
+            "changes": [change.model_dump(mode="json") for change in recipe.mixture_changes],
             "tokens": recipe.training.tokens,
             "batch_tokens": recipe.training.batch_tokens,
             "sequence_length": recipe.training.sequence_length,
