@@ -12,8 +12,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder in which a fourth revision is being written."""
-    for name in ("900K", "200K", "1.5M", ".2M.part"):
+    """A run folder in which a fourth revision is being written, and where somebody left other folders."""
+    for name in ("900K", "200K", "1.5M", ".2M.part", "old", "1.5M.bak", "logs"):
         (tmp_path / "run" / "training" / "revisions" / name).mkdir(parents=True)
     return tmp_path / "run"
 

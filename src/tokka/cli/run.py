@@ -39,8 +39,13 @@ def _summarise(folder: Path) -> None:
         return
     from rich.console import Console
 
-    from tokka.evaluation.compare import evaluation_table
+    from tokka.evaluation.against import against_table, read_against
+    from tokka.evaluation.compare import evaluation_table, read_results
 
-    Console().print(evaluation_table(folder / "evaluation"))
+    if any(result["languages"] or result["tasks"] for result in read_results(folder / "evaluation")):
+        Console().print(evaluation_table(folder / "evaluation"))
+    against = read_against(folder / "evaluation")
+    if against is not None:
+        Console().print(against_table(against))
     typer.echo(f"report  {folder / 'report' / 'report.html'}")
     typer.echo(f"card    {folder / 'release' / 'main' / 'README.md'}")

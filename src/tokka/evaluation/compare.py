@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokka.recipe.sizes import parse_size
 from tokka.workspace.files import read_json
@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-_Figure = tuple[float | None, bool | None]
-"""Value, and whether lower is better."""
+BITS_PER_BYTE = "bits per byte"
+
+
+class _Figure(NamedTuple):
+    value: float | None
+    lower_is_better: bool | None
+    language: str | None
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,14 @@ class Row:
         name: the language, or the task.
         values: the figure of each model, in their order; None where it has none.
         lower_is_better: direction of the figure, None where it has no better.
+        language: what the figure is of; None for a task of which the recipe does not say it.
     """
 
     measure: str
     name: str
     values: tuple[float | None, ...]
     lower_is_better: bool | None
+    language: str | None = None
 
     @property
     def best(self) -> float | None:
@@ -56,15 +63,21 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return list(results.values())
 
 
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return the result of one model in the file ``path``; None where there is none."""
+    return read_json(path) if path.is_file() else None
+
+
 def compare(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return a row for each language and for each metric of each task that any of ``results`` has."""
     languages = dict.fromkeys(language for result in results for language in result["languages"])
     rows = [
         Row(
-            "bits per byte",
+            BITS_PER_BYTE,
             language,
             tuple(result["languages"].get(language, {}).get("bits_per_byte") for result in results),
             lower_is_better=True,
+            language=language,
         )
         for language in languages
     ]
@@ -76,8 +89,9 @@ def compare(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             Row(
                 metric,
                 task,
-                tuple(found[key][0] if key in found else None for found in figures),
-                lower_is_better=known[0][1],
+                tuple(found[key].value if key in found else None for found in figures),
+                lower_is_better=known[0].lower_is_better,
+                language=known[0].language,
             )
         )
     return rows
@@ -116,7 +130,7 @@ def _cell(value: float | None, best: float | None) -> "Text":
 
 
 def _task_figures(tasks: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], _Figure]:
-    """Return value and direction by (task, metric); of a group with a figure of its own only that."""
+    """Return the figures by (task, metric); of a group with a figure of its own only that."""
     figures: dict[tuple[str, str], _Figure] = {}
     for task in tasks:
         found = task.get("results", {})
@@ -125,7 +139,8 @@ def _task_figures(tasks: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], _
             shown = name if result["shots"] is None else f"{name}, {result['shots']} shots"
             for metric, figure in result["metrics"].items():
                 higher = figure["higher_is_better"]
-                figures[shown, metric] = (figure["value"], None if higher is None else not higher)
+                lower = None if higher is None else not higher
+                figures[shown, metric] = _Figure(figure["value"], lower, task.get("language"))
     return figures
 
 

@@ -1,13 +1,14 @@
 """Evaluating the revisions of a run, or any model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokka.data.corpus import read_documents
 from tokka.data.encode import specials_in
+from tokka.evaluation.against import BASE, MERGED
 from tokka.evaluation.heldout import select_texts
-from tokka.evaluation.locate import locate
+from tokka.evaluation.locate import Located, locate, revisions_in
 from tokka.evaluation.measure import Measures, Precision, measure, settings_of
 from tokka.evaluation.perplexity import Text
 from tokka.evaluation.tasks import LoadedTask, load_tasks
@@ -19,11 +20,19 @@ from tokka.workspace.files import read_json, write_json
 
 
 def evaluate(
-    recipe: Recipe, *, revisions: Path, tokenizer: Path, corpus: Path, folder: Path, root: Path
+    recipe: Recipe,
+    *,
+    revisions: Path,
+    tokenizer: Path,
+    corpus: Path,
+    folder: Path,
+    root: Path,
+    base: Located | None = None,
+    merged: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate every revision of a run; write ``folder/<revision>.json``.
+    """Evaluate every revision of a run, and its base; write ``folder/<revision>.json``, ``base.json``, ...
 
-    A revision whose result is there, with the same settings and without a failed task, is not evaluated
+    A model whose result is there, with the same settings and without a failed task, is not evaluated
     again; so the same call goes on where another was killed.
 
     Args:
@@ -33,35 +42,33 @@ def evaluate(
         corpus: holds a folder with held-out documents for each source.
         folder: where results go.
         root: folder of the recipe, where task folders begin.
+        base: the model that was continued, and the tokenizer that it was trained with. It is measured on the
+            same texts and tasks.
+        merged: Hugging Face folder of the merge of base and last revision.
 
     Returns:
-        Facts: ``texts`` (how much of each source was scored) and ``revisions``, fewest tokens first: what
-        their files hold, without the settings.
+        Facts: ``texts`` (how much of each source was scored), ``revisions``, fewest tokens first: what
+        their files hold, without the settings; and the same of ``base`` and ``merged``, None without one.
 
     Raises:
         ImportError: the recipe has tasks and lm-evaluation-harness is not installed.
-        ValueError: there are no revisions, or one is not named by its tokens.
+        ValueError: there are no revisions.
     """
+    own = load_tokenizer(tokenizer)
     folders = _revisions(revisions)
-    loaded = load_tokenizer(tokenizer)
-    measures = Measures(
-        texts=_heldout_texts(recipe, corpus, loaded),
-        tasks=recipe.evaluation.tasks,
-        prompts=recipe.evaluation.prompts,
-        sequence_length=recipe.training.sequence_length,
-        precision=recipe.training.precision,
-        root=root,
-    )
-    files = {path: folder / f"{path.name}.json" for path in folders}
-    pending = [path for path in folders if not _is_done(files[path], settings_of(path, loaded, measures))]
-    tasks = _load_tasks(measures) if pending else []
-    for path in pending:
-        result = measure(path.name, path, loaded, measures, tasks)
-        write_json(files[path], {"tokens": parse_size(path.name)} | result)
-    results = [read_json(files[path]) for path in folders]
+    subjects = [_Subject(path.name, path, own, parse_size(path.name)) for path in folders]
+    if merged is not None:
+        subjects.append(_Subject(MERGED, merged, own))
+    if base is not None:
+        subjects.append(_Subject(BASE, base.model, load_tokenizer(base.tokenizer)))
+    texts = _heldout_texts(recipe, corpus)
+    results = _evaluate_all(subjects, lambda tokenizer: _measures(recipe, texts, tokenizer, root), folder)
+    facts = {name: {key: result[key] for key in result if key != "settings"} for name, result in results}
     return {
-        "texts": results[0]["settings"]["texts"],
-        "revisions": [{key: result[key] for key in result if key != "settings"} for result in results],
+        "texts": results[0][1]["settings"]["texts"],
+        "revisions": [facts[path.name] for path in folders],
+        BASE: facts.get(BASE),
+        MERGED: facts.get(MERGED),
     }
 
 
@@ -107,20 +114,62 @@ def evaluate_model(
 
 
 def _revisions(folder: Path) -> list[Path]:
-    """Return the revisions' folders, fewest tokens first; those still being written begin with a dot."""
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found = revisions_in(folder)
     if not found:
         raise ValueError(f"there are no revisions in {folder}; train first")
-    return sorted(found, key=lambda path: parse_size(path.name))
+    return found
 
 
-def _heldout_texts(recipe: Recipe, corpus: Path, tokenizer: LoadedTokenizer) -> dict[str, Text]:
-    texts = {}
-    for name, source in recipe.sources.items():
-        documents = (document.text for document in read_documents(corpus / name, "heldout"))
-        chosen = select_texts(documents, recipe.evaluation.heldout_bytes)
-        texts[name] = Text(source.language, chosen, specials_in(source.template or (), tokenizer))
-    return texts
+class _Subject(NamedTuple):
+    """A model to measure: its name, its folder, its tokenizer, and its tokens if it is a revision."""
+
+    name: str
+    model: Path
+    tokenizer: LoadedTokenizer
+    tokens: int | None = None
+
+
+def _evaluate_all(
+    subjects: Sequence[_Subject], measures_with: Callable[[LoadedTokenizer], Measures], folder: Path
+) -> list[tuple[str, dict[str, Any]]]:
+    """Measure what is not measured yet; return the names and results of all."""
+    tasks: list[LoadedTask] | None = None
+    results = []
+    for subject in subjects:
+        measures, path = measures_with(subject.tokenizer), folder / f"{subject.name}.json"
+        if not _is_done(path, settings_of(subject.model, subject.tokenizer, measures)):
+            tasks = _load_tasks(measures) if tasks is None else tasks
+            result = measure(subject.name, subject.model, subject.tokenizer, measures, tasks)
+            write_json(path, result if subject.tokens is None else {"tokens": subject.tokens} | result)
+        results.append((subject.name, read_json(path)))
+    return results
+
+
+def _measures(
+    recipe: Recipe, texts: Mapping[str, Sequence[str]], tokenizer: LoadedTokenizer, root: Path
+) -> Measures:
+    sources = recipe.sources.items()
+    return Measures(
+        texts={
+            name: Text(source.language, texts[name], specials_in(source.template or (), tokenizer))
+            for name, source in sources
+        },
+        tasks=recipe.evaluation.tasks,
+        prompts=recipe.evaluation.prompts,
+        sequence_length=recipe.training.sequence_length,
+        precision=recipe.training.precision,
+        root=root,
+    )
+
+
+def _heldout_texts(recipe: Recipe, corpus: Path) -> dict[str, list[str]]:
+    return {
+        name: select_texts(
+            (document.text for document in read_documents(corpus / name, "heldout")),
+            recipe.evaluation.heldout_bytes,
+        )
+        for name in recipe.sources
+    }
 
 
 def _is_done(path: Path, settings: Mapping[str, Any]) -> bool:

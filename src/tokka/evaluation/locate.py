@@ -44,10 +44,22 @@ def locate(name: str, revision: str | None = None) -> Located:
     return Located(fetched, fetched)
 
 
+def revisions_in(folder: Path) -> list[Path]:
+    """Return the folders in ``folder`` that are named by tokens, fewest first; others are no revisions."""
+    sizes = {path: _tokens(path.name) for path in folder.iterdir() if path.is_dir()}
+    return sorted((path for path in sizes if sizes[path]), key=lambda path: sizes[path])
+
+
+def _tokens(name: str) -> int:
+    """Return the tokens that a revision is named by, 0 for another name."""
+    try:
+        return parse_size(name)
+    except ValueError:
+        return 0
+
+
 def _revision(run: Path, revision: str | None) -> Path:
-    """Return the folder of a run's revision; those still being written begin with a dot."""
-    revisions = [path for path in (run / "training" / "revisions").iterdir() if path.name[0] != "."]
-    by_name = {path.name: path for path in sorted(revisions, key=lambda path: parse_size(path.name))}
+    by_name = {path.name: path for path in revisions_in(run / "training" / "revisions")}
     if not by_name:
         raise FileNotFoundError(f"{run} has no revision yet; `tokka run` publishes the first as it trains")
     if revision is None:

@@ -84,13 +84,14 @@ def run_task(loaded: LoadedTask, model: "LM") -> dict[str, Any]:
     """Run one task; return its figures as JSON, or ``{"error": reason}``.
 
     Returns:
-        ``name``, ``limit``, and in ``results`` for the task, or for each member of a group and the group
-        itself: ``metrics`` (by name ``value``, ``stderr`` and ``higher_is_better``; a filter other than the
-        default follows the name: ``exact_match,strict-match``), ``shots``, ``version`` and ``documents``.
+        ``name``, ``language``, ``limit``, and in ``results`` for the task, or for each member of a group and
+        the group itself: ``metrics`` (by name ``value``, ``stderr`` and ``higher_is_better``; a filter other
+        than the default follows the name: ``exact_match,strict-match``), ``shots``, ``version`` and
+        ``documents``.
     """
     from lm_eval.evaluator import evaluate
 
-    about = {"name": loaded.task.name, "limit": loaded.task.limit}
+    about = {"name": loaded.task.name, "language": loaded.task.language, "limit": loaded.task.limit}
     if loaded.error:
         return about | {"error": loaded.error}
     _seed()

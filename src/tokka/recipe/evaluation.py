@@ -1,7 +1,7 @@
 """The ``evaluation`` and ``release`` sections."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ class Task(Section):
     path: str | None = Field(None, description="Folder of your own task YAML files, relative to the recipe.")
     shots: int | None = Field(None, ge=0, description="Examples in the prompt; default: the task's own.")
     limit: Count | None = Field(None, description="Only the first so many items; for a quick look.")
+    language: str | None = Field(
+        None, description="The heading under which the card compares it with the base: fi, en, code."
+    )
 
 
 def parse_task(written: str, folder: Path | None, limit: int | None) -> Task:
@@ -44,6 +47,17 @@ class Evaluation(Section):
     prompts: list[str] = Field([], description="Continued by every revision; shown in the report.")
 
 
+class Merge(Section):
+    """The merge of the base and the last revision, evaluated and released as the revision `merged`."""
+
+    method: Literal["linear", "slerp"] = Field(
+        "linear", description="Along the chord between the two, or the arc."
+    )
+    weight: float = Field(
+        0.5, ge=0, le=1, description="Of the trained model: 0 is the base, 1 the last revision."
+    )
+
+
 class Release(Section):
     """What is published, and what the card says that no measurement can tell."""
 
@@ -54,6 +68,9 @@ class Release(Section):
     )
     title: str | None = Field(None, description="Name for people; default: the repository's name.")
     license: str = Field("apache-2.0", description="Hub licence id.")
+    merge: Merge | None = Field(
+        None, description="Also release the average of the base and what became of it."
+    )
     summary: str = Field("", description="First paragraph of the card.")
     limitations: str = Field("", description="Added to the card's limitations.")
     acknowledgements: str = Field("", description="A section of the card.")

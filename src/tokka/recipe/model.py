@@ -36,7 +36,9 @@ class _Transformer(Section):
     init_std: PositiveFloat = Field(0.02, description="Standard deviation of the initial weights.")
     base: str | None = Field(
         None,
-        description="Weights to continue from: a Hugging Face folder or hub id. Without it, from scratch.",
+        description="Weights to continue from: a Hugging Face folder, a hub id, or another recipe "
+        "(`base.yaml`), whose model is made first, in a run of its own beside this one. Without it, from "
+        "scratch.",
     )
 
     @model_validator(mode="after")
@@ -80,3 +82,8 @@ class Bloom(_Transformer):
 
 
 Model = Annotated[Llama | Bloom, Field(discriminator="architecture")]
+
+
+def is_recipe(base: str) -> bool:
+    """Tell a recipe, whose model is to be made first, from a model that exists."""
+    return base.endswith((".yaml", ".yml"))

@@ -101,6 +101,11 @@ class Share(Section):
         None, description="Refuse the mixture if it repeats the source more often."
     )
 
+    replay: bool = Field(
+        False,
+        description="Of what the base model knew already, mixed in so that it is kept; the card says it.",
+    )
+
     @model_validator(mode="after")
     def _states_one_thing(self) -> Self:
         stated = [key for key in ("percent", "epochs", "tokens", "rest") if getattr(self, key) is not None]

@@ -49,7 +49,10 @@ class Tokenizer(Section):
     """Exactly one of ``train`` and ``load``."""
 
     train: TrainedTokenizer | None = Field(None, description="Train one on the corpus.")
-    load: str | None = Field(None, description="A Hugging Face tokenizer: local folder or hub id.")
+    load: str | None = Field(
+        None,
+        description="A Hugging Face tokenizer: local folder, hub id, or the recipe that `model.base` names.",
+    )
     revision: str | None = Field(None, description="Revision of a tokenizer that is loaded from the hub.")
 
     @model_validator(mode="after")

@@ -8,15 +8,24 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tokka.evaluation.against import MERGED
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import format_size
 from tokka.release import tables
+from tokka.release.against import (
+    against_in_words,
+    bits_against_table,
+    merge_in_words,
+    replay_in_words,
+    task_against_tables,
+)
 from tokka.release.hub import is_hub_id, public_name
 from tokka.release.languages import language_codes
 from tokka.release.markdown import Markdown, code_block, inline, link, prose
 from tokka.release.record import RunRecord
 from tokka.release.words import (
     architecture_in_words,
+    corpus_in_words,
     kind_in_words,
     languages_in_words,
     tokenizer_in_words,
@@ -35,7 +44,7 @@ def render_card(run: Path, recipe: Recipe, revision: str) -> str:
     Args:
         run: folder of a run whose training is finished.
         recipe: what the run follows.
-        revision: name of a revision in ``run/training/revisions``.
+        revision: name of a revision in ``run/training/revisions``, or of the merge with the base.
     """
     environment = Environment(
         loader=PackageLoader("tokka.release"),
@@ -71,14 +80,15 @@ def card_header(recipe: Recipe) -> dict[str, Any]:
 def _context(record: RunRecord, revision: str) -> dict[str, Any]:
     recipe, release, base = record.recipe, record.recipe.release, record.recipe.model.base
     results = record.results_until(revision)
-    shown = record.revisions[: record.revisions.index(revision) + 1]
-    is_latest = revision == record.revisions[-1]
-    config = read_json(record.folder / "training" / "revisions" / revision / "config.json")
+    is_latest = revision in (record.revisions[-1], MERGED)
+    shown = record.published if is_latest else record.revisions[: record.revisions.index(revision) + 1]
+    config = read_json(record.weights_of(revision) / "config.json")
     return {
         "header": Markdown(yaml.safe_dump(card_header(recipe), sort_keys=False, allow_unicode=True).strip()),
         "title": release.title or release.repo.split("/")[1],
         "revision": revision,
         "is_latest": is_latest,
+        "merge": merge_in_words(record) if revision == MERGED else "",
         "budget": format_size(record.facts("mixture")["tokens"]),
         "summary": prose(release.summary),
         "kind": kind_in_words(record),
@@ -99,17 +109,33 @@ def _context(record: RunRecord, revision: str) -> dict[str, Any]:
         "realised_table": tables.realised_table(record),
         "as_wanted": record.read_tokens == record.wanted_tokens,
         "corpus_table": tables.corpus_table(record),
+        "corpus_words": " ".join(corpus_in_words(record)),
         "rejected_table": tables.rejected_table(record),
+        "replay": replay_in_words(record),
+        "against": _against(record, revision),
         "bits_table": tables.bits_table(results),
         "perplexity_table": tables.perplexity_table(results),
         "task_table": tables.task_table(results),
-        "pin": Markdown("" if is_latest else f', revision="{revision}"'),
+        "pin": Markdown("" if revision == record.revisions[-1] else f', revision="{revision}"'),
         "prompt": _python_string(next(iter(recipe.evaluation.prompts), "Hello")),
-        "samples": list(_samples(results, revision)),
+        "samples": list(_samples([*results, *([record.merged] if record.merged else [])], revision)),
         "limitations": prose(release.limitations),
         "license": release.license,
         "citation": code_block(release.citation, "bibtex") if release.citation.strip() else "",
         "acknowledgements": prose(release.acknowledgements),
+    }
+
+
+def _against(record: RunRecord, revision: str) -> dict[str, Any] | None:
+    """Return what the card says of the model beside its base; None where no base was measured."""
+    against = record.against(revision)
+    if against is None:
+        return None
+    return {
+        "base": public_name(str(record.recipe.model.base)),
+        "bits": bits_against_table(against, record),
+        "tasks": list(task_against_tables(against, record)),
+        "words": " ".join(against_in_words(against, record)),
     }
 
 

@@ -45,7 +45,8 @@ WIDE, NARROW = Frame(760.0, 264.0), Frame(400.0, 180.0)
 class Series:
     """One line of a chart: ``x`` and ``y`` float64 [points], NaN where there is no value.
 
-    ``raw``, the points (x, y) that the line smooths, is drawn faintly behind it. ``color`` is 0 to 7.
+    ``raw``, the points (x, y) that the line smooths, is drawn faintly behind it. ``color`` is 0 to 7. A
+    ``dashed`` line is what the others are compared with; it has no points.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Series:
     y: Floats
     color: int = 0
     raw: tuple[Floats, Floats] | None = None
+    dashed: bool = False
 
 
 def line_chart(
@@ -83,9 +85,11 @@ def line_chart(
     parts = [_grid(x, y, frame)]
     parts += [_path("mark", [f"{x.at(mark):.1f} {frame.top}V{frame.bottom}"]) for mark in marks]
     parts += [_path(f"raw c{line.color}", _pieces(x, y, *line.raw)) for line in series if line.raw]
-    parts += [_path(f"line c{line.color}", _pieces(x, y, line.x, line.y)) for line in series]
+    for line in series:
+        classes = f"line dashed c{line.color}" if line.dashed else f"line c{line.color}"
+        parts.append(_path(classes, _pieces(x, y, line.x, line.y)))
     if points:
-        parts += [_dots(x, y, line) for line in series]
+        parts += [_dots(x, y, line) for line in series if not line.dashed]
     return _svg(label, parts, frame)
 
 

@@ -29,6 +29,11 @@ def rate(value: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+def signed(value: float, unit: str = "") -> str:
+    """Return a difference with its sign, a true minus: ``+1.2%``, ``−31.1%``."""
+    return f"{value:+.1f}{unit}".replace("-", "\N{MINUS SIGN}")
+
+
 def duration(seconds: float) -> str:
     """Return a time: ``0.4 s``, ``12 s``, ``3 min 20 s``, ``5 h 12 min``, ``66 days 4 h``."""
     if seconds < 10:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokka.recipe.model import is_recipe
 from tokka.workspace.files import digest_file, digest_json
 
 LATEST = "main"
@@ -103,10 +104,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def is_hub_id(name: str) -> bool:
-    """Tell a hub id, organisation/name, from the path of a local folder."""
-    return bool(_HUB_ID.fullmatch(name)) and not Path(name).is_dir()
+    """Tell a hub id, organisation/name, from the path of a local folder or of a recipe."""
+    return bool(_HUB_ID.fullmatch(name)) and not is_recipe(name) and not Path(name).is_dir()
 
 
 def public_name(name: str) -> str:
-    """Return a hub id as it is, and of a local folder its own name: paths say nothing to others."""
-    return name if is_hub_id(name) else Path(name).name
+    """Return a hub id as it is, and of a local folder or recipe its own name: paths say nothing to others."""
+    if is_hub_id(name):
+        return name
+    return Path(name).stem if is_recipe(name) else Path(name).name

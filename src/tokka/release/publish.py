@@ -23,7 +23,7 @@ _NEEDED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer
 
 
 def publish(recipe: Recipe, *, run: Path, folder: Path) -> dict[str, Any]:
-    """Write every revision of a trained run to ``folder``, ready to load and to upload.
+    """Write every revision of a trained run, and its merge, to ``folder``, ready to load and to upload.
 
     ``folder/hub`` is a hub cache (``cache_dir=`` of transformers, or ``HF_HUB_CACHE``) with a revision for
     each published checkpoint, named by its tokens, and ``main`` for the latest. ``folder/main`` is the latest
@@ -50,15 +50,16 @@ def publish(recipe: Recipe, *, run: Path, folder: Path) -> dict[str, Any]:
     tokenizer = _present(record.folder / "tokenizer", _TOKENIZER_FILES)
     with whole_folder(folder / "hub") as cache:
         repo = HubRepo(cache, recipe.release.repo)
-        for revision in record.revisions:
+        for revision in record.published:
             files: dict[str, Content] = {
-                **_present(record.folder / "training" / "revisions" / revision, _MODEL_FILES),
+                **_present(record.weights_of(revision), _MODEL_FILES),
                 **tokenizer,
                 "README.md": render_card(run, recipe, revision),
             }
             _check(revision, files)
-            latest = repo.commit(revision, files)
-        repo.point(LATEST, latest)
+            commit = repo.commit(revision, files)
+            if revision == record.revisions[-1]:
+                repo.point(LATEST, commit)
         _check_blobs(repo, record)
     repo = HubRepo(folder / "hub", recipe.release.repo)
     with whole_folder(folder / LATEST) as view:

@@ -5,7 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from tokka.evaluation.compare import read_results
+from tokka.evaluation.against import BASE, MERGED, Against, against_base
+from tokka.evaluation.compare import read_result, read_results
+from tokka.evaluation.locate import revisions_in
 from tokka.recipe.load import load_recipe
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import parse_size
@@ -23,6 +25,8 @@ class RunRecord:
         manifests: of the finished stages, by name, in the order of the line.
         results: of the evaluation of each revision, by rising tokens, as
             :func:`tokka.evaluation.measure.measure` describes them.
+        base, merged: results of the model that was continued, and of its merge with the last revision; None
+            where there is none.
         fertility: rows of ``fertility/fertility.json``, each the fields of a
             :class:`tokka.tokenizer.fertility.Fertility`; none where it was not measured.
     """
@@ -31,6 +35,8 @@ class RunRecord:
     recipe: Recipe
     manifests: dict[str, Manifest]
     results: list[dict[str, Any]] = field(default_factory=list)
+    base: dict[str, Any] | None = None
+    merged: dict[str, Any] | None = None
     fertility: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -51,6 +57,8 @@ class RunRecord:
             recipe=recipe,
             manifests={stage: manifest for stage, manifest in found.items() if manifest is not None},
             results=read_results(folder / "evaluation"),
+            base=read_result(folder / "evaluation" / f"{BASE}.json"),
+            merged=read_result(folder / "evaluation" / f"{MERGED}.json"),
             fertility=read_json(fertility) if fertility.is_file() else [],
         )
 
@@ -67,11 +75,31 @@ class RunRecord:
     def revisions(self) -> list[str]:
         """Names of the revisions that training has written, by rising tokens."""
         folder = self.folder / "training" / "revisions"
-        return sorted((path.parent.name for path in folder.glob("[!.]*/config.json")), key=parse_size)
+        found = revisions_in(folder) if folder.is_dir() else []
+        return [path.name for path in found if (path / "config.json").is_file()]
+
+    def weights_of(self, revision: str) -> Path:
+        """Return the folder of the weights of ``revision``, which may be the merge."""
+        return self.folder / ("merge" if revision == MERGED else "training/revisions") / revision
+
+    @property
+    def published(self) -> list[str]:
+        """All revisions that a release has: those of training, and the merge where the recipe asks for it."""
+        return [*self.revisions, *([MERGED] if self.recipe.release.merge else [])]
 
     def results_until(self, revision: str) -> list[dict[str, Any]]:
-        """Return the results of ``revision`` and those before it."""
+        """Return the results of ``revision`` and those before it; of the merge, those of all revisions."""
+        if revision == MERGED:
+            return self.results
         return [result for result in self.results if result["tokens"] <= parse_size(revision)]
+
+    def against(self, revision: str) -> Against | None:
+        """Return ``revision`` against its base; the last one together with the merge of the two."""
+        results = self.results_until(revision)
+        if self.base is None or not results:
+            return None
+        is_last = len(results) == len(self.results)
+        return against_base(results[-1], self.base, *([self.merged] if self.merged and is_last else []))
 
     @property
     def wanted_tokens(self) -> dict[str, int]:

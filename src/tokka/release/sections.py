@@ -1,14 +1,23 @@
 """The sections of the report: for each what its part of the template shows."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from tokka.release import tables
+from tokka.release.against import (
+    against_in_words,
+    bits_against_table,
+    replay_in_words,
+    task_against_tables,
+)
+from tokka.release.axis import Floats
 from tokka.release.charts import COLORS, Series, bar_chart, line_chart
 from tokka.release.curves import loss_curve, mixture_curve, other_curves
 from tokka.release.figures import duration, size
+from tokka.release.hub import public_name
 from tokka.release.languages import language_name
 from tokka.release.metrics import Metrics
 from tokka.release.record import RunRecord
@@ -34,7 +43,8 @@ def evaluation(record: RunRecord) -> dict[str, Any] | None:
     ):
         scores = [result["languages"].get(language, {}).get("bits_per_byte", np.nan) for result in results]
         lines.append(Series(language_name(language), tokens, np.array(scores), index % COLORS))
-    chart = line_chart(lines, label="Bits per byte over the revisions", points=True)
+    bases = list(_base_lines(record, lines, tokens))
+    chart = line_chart([*lines, *bases], label="Bits per byte over the revisions", points=True)
     failed = {
         task["name"]: task["error"] for result in results for task in result["tasks"] if "error" in task
     }
@@ -46,6 +56,31 @@ def evaluation(record: RunRecord) -> dict[str, Any] | None:
         "sources": tables.source_bits_table(results),
         "tasks": tables.task_table(results),
         "failed": failed,
+        "against": _against(record),
+    }
+
+
+def _base_lines(record: RunRecord, lines: Sequence[Series], tokens: Floats) -> Iterator[Series]:
+    """Yield the base's own bits per byte beside the lines of the revisions, which are in the same order."""
+    if record.base is None:
+        return
+    scores = {language_name(code): score["bits_per_byte"] for code, score in record.base["languages"].items()}
+    for line in lines:
+        if line.name in scores:
+            level = np.full_like(tokens, scores[line.name])
+            yield Series(f"{line.name}, base", tokens, level, line.color, dashed=True)
+
+
+def _against(record: RunRecord) -> dict[str, Any] | None:
+    """Return the last revision beside its base; None where no base was measured."""
+    against = record.against(record.results[-1]["name"])
+    if against is None:
+        return None
+    return {
+        "base": public_name(str(record.recipe.model.base)),
+        "bits": bits_against_table(against, record),
+        "tasks": list(task_against_tables(against, record)),
+        "words": list(against_in_words(against, record)),
     }
 
 
@@ -75,6 +110,7 @@ def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
     percent = {row["source"]: row["percent"] for row in record.facts("mixture").get("rows", [])}
     return {
         "mixture": tables.mixture_table(record),
+        "replay": replay_in_words(record),
         "realised": tables.realised_table(record),
         "curve": mixture_curve(metrics, percent) if metrics and percent else None,
         "legend": [(source, index % COLORS) for index, source in enumerate(percent)],

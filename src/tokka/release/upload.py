@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokka.evaluation.against import MERGED
 from tokka.recipe.sizes import parse_size
 from tokka.release.figures import size
 from tokka.release.hub import LATEST, HubRepo
@@ -96,7 +97,8 @@ def _find_release(folder: Path) -> HubRepo:
 def _in_order(local: HubRepo) -> list[str]:
     """Return the revisions by rising tokens, ``main`` last: its card links to branches, which then exist."""
     named = [revision for revision in local.revisions if revision != LATEST]
-    return [*sorted(named, key=parse_size), LATEST]
+    by_tokens = sorted((revision for revision in named if revision != MERGED), key=parse_size)
+    return [*by_tokens, *([MERGED] if MERGED in named else []), LATEST]
 
 
 def _plan(revision: str, local: HubRepo, there: Mapping[str, str]) -> BranchPlan:

@@ -35,7 +35,7 @@ def architecture_in_words(recipe: Recipe) -> str:
 
 def languages_in_words(recipe: Recipe) -> str:
     """Return what the model was trained on: ``Finnish, English and code``."""
-    return _listed([name for language in recipe.languages for name in language_names(language)])
+    return listed([name for language in recipe.languages for name in language_names(language)])
 
 
 def training_in_words(record: RunRecord, *, is_latest: bool) -> Iterator[str]:
@@ -90,11 +90,20 @@ def tokenizer_in_words(record: RunRecord) -> str:
     }
     if not drawn:
         return f"{made}."
-    listed = _listed([f"{amount} of {language}" for language, amount in drawn.items()])
-    return f"{made}, trained on a sample of the documents that the model was trained on: {listed}."
+    amounts = listed([f"{amount} of {language}" for language, amount in drawn.items()])
+    return f"{made}, trained on a sample of the documents that the model was trained on: {amounts}."
 
 
-def _listed(names: Sequence[str]) -> str:
+def corpus_in_words(record: RunRecord) -> Iterator[str]:
+    """Yield what became of documents that were held out and of records that were rejected, if any were."""
+    corpora = [record.facts(f"corpus/{name}") for name in record.recipe.sources]
+    if any(corpus["heldout"]["documents"] for corpus in corpora if corpus):
+        yield "Documents that were held out, chosen by a hash of their content, were never trained on."
+    if any(sum(corpus["rejected"].values()) for corpus in corpora if corpus):
+        yield "Records that could not be read as text were rejected and kept aside, each with its reason."
+
+
+def listed(names: Sequence[str]) -> str:
     """Return names as prose lists them: ``a``, ``a and b``, ``a, b and c``."""
     *first, last = dict.fromkeys(names)
     return f"{', '.join(first)} and {last}" if first else last

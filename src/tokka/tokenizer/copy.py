@@ -7,8 +7,13 @@ from tokka.recipe.tokenizer import Tokenizer
 from tokka.tokenizer.load import load_tokenizer, save_copy
 
 
-def copy_tokenizer(section: Tokenizer, root: Path, folder: Path) -> dict[str, Any]:
+def copy_tokenizer(section: Tokenizer, place: str, folder: Path) -> dict[str, Any]:
     """Copy the files of the tokenizer that ``section`` loads into ``folder``.
+
+    Args:
+        section: the recipe's ``tokenizer``.
+        place: folder or hub id that its ``load`` stands for.
+        folder: gets the files.
 
     Returns:
         Facts: ``loaded`` and ``revision`` as stated, ``vocab_size`` and the count of ``special_tokens``.
@@ -16,7 +21,7 @@ def copy_tokenizer(section: Tokenizer, root: Path, folder: Path) -> dict[str, An
     Raises:
         ValueError: it cannot be loaded; see :func:`tokka.tokenizer.load.load_tokenizer`.
     """
-    loaded = load_tokenizer(located(section, root), section.revision)
+    loaded = load_tokenizer(place, section.revision)
     save_copy(loaded, folder)
     return {
         "loaded": section.load,
@@ -26,15 +31,7 @@ def copy_tokenizer(section: Tokenizer, root: Path, folder: Path) -> dict[str, An
     }
 
 
-def fingerprint(section: Tokenizer, root: Path) -> dict[str, str]:
-    """Return the digest of a local tokenizer, or the stated revision of one on the hub."""
-    place = located(section, root)
+def fingerprint(section: Tokenizer, place: str) -> dict[str, str]:
+    """Return the digest of the tokenizer in the folder ``place``, or the revision of one on the hub."""
     known = load_tokenizer(place).digest if Path(place).is_dir() else (section.revision or "main")
     return {str(section.load): known}
-
-
-def located(section: Tokenizer, root: Path) -> str:
-    """Return the folder that the section's ``load`` names, relative to the recipe, or else the hub id."""
-    assert section.load is not None
-    beside = root / section.load
-    return str(beside) if beside.is_dir() else section.load

@@ -1,13 +1,40 @@
-"""What goes out: the release folder and the report."""
+"""What goes out: the merge with the base, the release folder and the report."""
 
 from typing import Any
 
+from tokka.evaluation.against import MERGED
+from tokka.pipeline.base import place_of
 from tokka.pipeline.folder import Run
 from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
 
 
+def merge_stage(recipe: Recipe) -> Stage:
+    section, base = recipe.release.merge, recipe.model.base
+    assert section is not None
+    assert base is not None
+
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.evaluation.locate import Located, locate
+        from tokka.release.merge import merge
+
+        tokenizer = run.of("tokenizer")
+        before = Located(locate(place_of(base, run)).model, tokenizer)
+        after = Located(locate(str(run.folder)).model, tokenizer)
+        return merge(before, after, run.of("merge") / MERGED, weight=section.weight, method=section.method)
+
+    return Stage(
+        name="merge",
+        needs=("tokenizer", "training"),
+        decided_by=section.model_dump(mode="json"),
+        work=work,
+        outputs=(f"{MERGED}/*",),
+    )
+
+
 def release_stage(recipe: Recipe) -> Stage:
+    merge = ["merge"] if recipe.release.merge else []
+
     def work(run: Run) -> dict[str, Any]:
         from tokka.release.publish import publish
 
@@ -15,7 +42,7 @@ def release_stage(recipe: Recipe) -> Stage:
 
     return Stage(
         name="release",
-        needs=("tokenizer", "fertility", "mixture", "training", "evaluation"),
+        needs=("tokenizer", "fertility", "mixture", "training", *merge, "evaluation"),
         decided_by={
             "release": recipe.release.model_dump(mode="json"),
             "sources": {
