@@ -26,6 +26,9 @@ class Reason(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"
     TRUNCATED_ARCHIVE = "truncated_archive"
     DAMAGED_FILE = "damaged_file"
+    EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    CONTAMINATED = "contaminated"
 
 
 class Document(NamedTuple):

@@ -1,0 +1,178 @@
+"""What deduplication knows of each document: written once a shard of a corpus, read as memory maps.
+
+A shard's folder holds, for its n documents:
+
+``keys.npy``
+    uint64 [1 + bands, n]: by the text alone, then in each band; each row ascending. Documents with a key in
+    common are candidates for being the same.
+``rows.npy``
+    uint32 [1 + bands, n]: whose key that is.
+``check.npy``
+    uint64 [n]: 64 more bits of the text's digest.
+``sketches.npy``, ``begins.npy``
+    uint32, int64 [n + 1]: the least hashes of each document's set of shingles, at most :data:`SKETCH`.
+``origin.npy``, ``shard.json``
+    the file and record of each document; the files' names.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tokka.data.dedup.folding import Hashes
+from tokka.data.dedup.minhash import Banding, band_keys
+from tokka.data.dedup.words import Sets, shingles
+from tokka.data.origins import Origins, write_origins
+from tokka.data.shards import Split, read_shard, shard_paths
+from tokka.tokenizer.batches import batches
+from tokka.workspace.files import whole_folder, write_json
+from tokka.workspace.workers import Advance, run_tasks
+
+SKETCH = 1024
+"""Shingles kept of a document: similarity is exact up to so many, else told from the least ones."""
+
+_BATCH_CHARACTERS = 400_000
+_SPLITS: tuple[Split, Split] = ("heldout", "train")
+
+
+class Method(NamedTuple):
+    """How documents are compared.
+
+    Attributes:
+        words: in a shingle.
+        banding: by which documents that are alike meet; None where only equal texts are to.
+    """
+
+    words: int
+    banding: Banding | None
+
+
+class Task(NamedTuple):
+    """A shard to sign."""
+
+    path: Path
+    folder: Path
+    method: Method
+
+
+def sign_corpus(corpus: Path, folder: Path, method: Method, *, workers: int) -> dict[str, Any]:
+    """Write the signatures of every document of the corpus in ``corpus``, a folder a shard.
+
+    A killed call goes on with the shards that are missing when it is called again with the same corpus and
+    method, and ends with the same bytes, whatever the number of workers.
+
+    Returns:
+        Facts: ``documents`` signed.
+    """
+    paths = [path for split in _SPLITS for path in shard_paths(corpus, split)]
+    tasks = [Task(path, folder / path.stem, method) for path in paths]
+    waiting = [task for task in tasks if not task.folder.exists()]
+    counts = {task.path: pq.read_metadata(task.path).num_rows for task in tasks}
+    run_tasks(
+        sign_shard,
+        waiting,
+        workers=workers,
+        what=f"comparing {corpus.name}",
+        total=sum(counts[task.path] for task in waiting),
+        unit="documents",
+    )
+    return {"documents": sum(counts.values())}
+
+
+def sign_shard(task: Task, advance: Advance) -> None:
+    """Write the signatures of one shard."""
+    digests: list[bytes] = []
+    keys: list[Hashes] = []
+    sketches: list[Sets] = []
+    origins: list[tuple[str, int]] = []
+    for batch in batches(read_shard(task.path), lambda document: len(document.text), _BATCH_CHARACTERS):
+        texts = [document.text for document in batch]
+        digests += [blake2b(text.encode(), digest_size=16).digest() for text in texts]
+        origins += [(document.file, document.record) for document in batch]
+        if task.method.banding is not None:
+            sets = shingles(texts, task.method.words)
+            keys.append(band_keys(sets, task.method.banding))
+            sketches.append(_least(sets))
+        advance(len(batch))
+    with whole_folder(task.folder) as aside:
+        _write(aside, np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), keys, sketches)
+        files = write_origins(aside / "shard", origins)
+        write_json(aside / "shard.json", {"files": files})
+
+
+class SignedShard:
+    """The signatures of one shard; its files are mapped into memory when asked for, some hundred at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name, self._folder = folder.name, folder
+
+    def __len__(self) -> int:
+        return len(self.check)
+
+    @property
+    def keys(self) -> Hashes:
+        return _open(self._folder / "keys.npy")
+
+    @property
+    def rows(self) -> NDArray[np.uint32]:
+        return _open(self._folder / "rows.npy")
+
+    @property
+    def check(self) -> Hashes:
+        return _open(self._folder / "check.npy")
+
+    @cached_property
+    def origins(self) -> Origins:
+        return Origins(self._folder / "shard")
+
+    def sketch(self, row: int) -> NDArray[np.uint32]:
+        """Return the least hashes of a document's set, ascending."""
+        begins = _open(self._folder / "begins.npy")
+        return _open(self._folder / "sketches.npy")[begins[row] : begins[row + 1]]
+
+
+def signed_shards(folder: Path) -> list[SignedShard]:
+    """Return the signed shards of a corpus: those of its held-out documents first."""
+    return [SignedShard(path) for split in _SPLITS for path in _in_order(folder.glob(f"{split}-*"))]
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
+
+
+@lru_cache(maxsize=512)
+def _open(path: Path) -> Any:
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _write(folder: Path, digests: Hashes, keys: list[Hashes], sketches: list[Sets]) -> None:
+    lengths = np.zeros(len(digests), np.int64)
+    rows = [digests[:, 0]]
+    if keys:
+        lengths = np.concatenate([np.diff(part.begins) for part in sketches])
+        # A document without a word is like no other that is not its equal.
+        rows += [np.where(lengths > 0, row, digests[:, 0]) for row in np.concatenate(keys, axis=1)]
+    order = np.array([np.argsort(row, kind="stable") for row in rows])
+    arrays = {
+        "keys": np.array([row[by] for row, by in zip(rows, order, strict=True)]),
+        "rows": order.astype(np.uint32),
+        "check": np.ascontiguousarray(digests[:, 1]),
+        "sketches": np.concatenate([np.empty(0, np.uint32), *(part.hashes for part in sketches)]),
+        "begins": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def _least(sets: Sets) -> Sets:
+    """Return at most :data:`SKETCH` of the least hashes of each set."""
+    counts = np.diff(sets.begins)
+    place = np.arange(len(sets.hashes)) - np.repeat(sets.begins[:-1], counts)
+    begins = np.concatenate([[0], np.cumsum(np.minimum(counts, SKETCH))])
+    return Sets(sets.hashes[place < SKETCH], begins)
