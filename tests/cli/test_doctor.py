@@ -63,12 +63,12 @@ def test_it_tells_what_a_recipe_needs(
 def test_it_ends_with_status_1_where_a_recipe_lacks_something(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = ("--set", "sources.finnish.path=gone.jsonl", "--set", "training.layout.data=2")
-    overrides += ("--set", "training.micro_batch=2")
+    overrides = ("--set", "sources.finnish.path=gone.jsonl", "--set", "training.layout.data=512")
+    overrides += ("--set", "training.batch_tokens=524288")
     assert doctor(RECIPES / "demo.yaml", *overrides, monkeypatch=monkeypatch) == 1
     told = capsys.readouterr().out
     assert "\nIt lacks\n  - sources.finnish.path: 'gone.jsonl' matches no file" in told
-    assert "\n  - training.layout: asks for 2 ranks" in told
+    assert "\n  - training.layout: asks for 512 ranks" in told
 
 
 def test_json_holds_all_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

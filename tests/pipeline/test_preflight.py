@@ -125,7 +125,7 @@ def test_poro_34b_tells_everything_that_this_machine_lacks(tmp_path: Path) -> No
     found = problems(load_recipe(RECIPES / "poro-34b.yaml"), tmp_path)
     assert "matches no file" in found["sources.finnish.path"]
     assert "cerebras/SlimPajama-627B is not on this machine" in found["sources.slimpajama.hub.id"]
-    assert found["training.layout"].startswith("asks for 1,024 ranks")
+    assert found["training.layout"].startswith("asks for 1,024 ranks, and this machine has")
     assert "--set training.layout.data=1 --set training.layout.tensor=1" in found["training.layout"]
     assert "34,216,949,760 parameters need 547.5 GB, 16 bytes each" in found["model"]
     assert "context" not in found["training.layout"]

@@ -26,7 +26,7 @@ def status(run: RunFolder, as_json: AsJson = False) -> None:
 
 
 def _lines(found: "RunStatus") -> Iterator[str]:
-    yield f"{found.name}: {f'{found.worked_on_by} works on it' if found.worked_on_by else 'nobody works on it'}"
+    yield f"{found.name}: {found.worked_on_by or 'nobody'} works on it"
     width = max(len(stage.name) for stage in found.stages)
     for stage in found.stages:
         when = f"{stage.finished}  in {stage.seconds:,.1f} s" if stage.seconds is not None else ""

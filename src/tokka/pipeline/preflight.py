@@ -200,12 +200,13 @@ def _memory(recipe: Recipe) -> Iterator[Problem]:
     device = machine.accelerators[0] if machine.accelerators else None
     ranks = recipe.training.layout.ranks
     memory = device.memory * ranks if device else machine.memory
+    owner = f"{ranks} x {device.name}" if device else "this machine"
     if needs.memory > memory:
         yield Problem(
             "model",
             f"{needs.parameters:,} parameters need {format_bytes(needs.memory)}, {TRAINING_BYTES} bytes each "
-            f"(weight, gradient, two moments), and {f'{ranks} x {device.name}' if device else 'this machine'} has "
-            f"{format_bytes(memory)}; take a machine with more, or make n_layers and d_model smaller",
+            f"(weight, gradient, two moments), and {owner} has {format_bytes(memory)}; take a machine with "
+            f"more, or make n_layers and d_model smaller",
         )
 
 

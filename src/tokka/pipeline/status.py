@@ -28,8 +28,8 @@ class StageStatus:
 
     Attributes:
         name: of the stage.
-        state: ``running`` while a process works at it; ``stopped`` where one did and the same command goes on;
-            ``damaged`` where its manifest cannot be read.
+        state: ``running`` while a process works at it; ``stopped`` where one did, and the same command goes
+            on; ``damaged`` where its manifest cannot be read.
         seconds: that it took; None unless it is done.
         finished: when, as ISO 8601 in local time; None unless it is done.
     """

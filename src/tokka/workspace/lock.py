@@ -26,8 +26,12 @@ def alone_in(folder: Path, lock: str = ".lock", *, patience: float = 1.0) -> Ite
         lock: path below it; never removed. While it is held it names its holder.
         patience: seconds to wait for another holder.
 
-    Raises InUseError, naming the holder, where another process still holds it then.
+    Raises:
+        InUseError: another process still holds it then; the message names it.
+        NotADirectoryError: ``folder`` is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; name a folder for the run's results")
     path = folder / lock
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
