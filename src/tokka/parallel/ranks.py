@@ -27,14 +27,12 @@ class Place:
         size: number of all ranks.
         local: rank among those of this machine, which is also the number of its GPU.
         local_size: ranks on this machine.
-        restarts: how often the ranks were started again after one failed.
     """
 
     rank: int
     size: int
     local: int
     local_size: int
-    restarts: int
 
     @classmethod
     def of_this_process(cls) -> "Place":
@@ -45,7 +43,6 @@ class Place:
             size=int(read("WORLD_SIZE", "1")),
             local=int(read("LOCAL_RANK", "0")),
             local_size=int(read("LOCAL_WORLD_SIZE", "1")),
-            restarts=int(read("TORCHELASTIC_RESTART_COUNT", "0")),
         )
 
 

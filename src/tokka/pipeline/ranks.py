@@ -14,19 +14,23 @@ from tokka.pipeline.folder import Run
 from tokka.pipeline.stage import Stage
 from tokka.training.interrupt import Interrupted
 from tokka.workspace.manifest import Manifest
+from tokka.workspace.progress import say
 
 if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 RESTARTS = 3
-"""How often all ranks start again from the last checkpoint after one failed; torchrun's own default is 0."""
+"""How often all ranks start again from the last checkpoint after one failed."""
+
+FINAL = 78
+"""Exit status of a rank that found something only a user can mend (EX_CONFIG of sysexits.h)."""
 
 _SECONDS_TO_SAVE = 600
 """After SIGTERM, before a rank that still runs is killed."""
 
 
 class RanksFailedError(ChildProcessError):
-    """A rank failed, and so did starting all of them again."""
+    """A rank failed, and starting all of them again did not help or would not have."""
 
 
 def perform_on_ranks(stage: Stage, run: Run) -> Manifest:
@@ -40,45 +44,69 @@ def perform_on_ranks(stage: Stage, run: Run) -> Manifest:
         RanksFailedError: with the message of the rank that failed first.
         Interrupted: SIGTERM or SIGINT came.
     """
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
-    shown = {rank: Std.NONE if rank == 0 else Std.ALL for rank in range(stage.ranks)}
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=stage.ranks,
-        run_id=f"{stage.name}-{uuid.uuid4().hex[:8]}",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=RESTARTS,
-        logs_specs=DefaultLogsSpecs(str(run.folder / "logs"), redirects=shown),
-    )
-    with _own_signal_handlers():
+    for restarts_left in reversed(range(RESTARTS + 1)):
         try:
-            elastic_launch(config, sys.executable)("-m", "tokka", "train", str(run.folder.resolve()))
+            with _own_signal_handlers():
+                _start(stage.ranks, run.folder.resolve())
+            break
         except SignalException as stopped:
             raise Interrupted(128 + stopped.sigval) from None
         except ChildFailedError as failed:
-            raise RanksFailedError(_what_failed(failed, run.folder / "logs")) from None
+            rank, failure = _first(failed)
+            reason = f"rank {rank} failed: {_reason(failure)}"
+            if not restarts_left or failure.exitcode == FINAL:
+                raise RanksFailedError(
+                    f"{reason}\nWhat each rank printed is in {run.folder / 'logs'}"
+                ) from None
+            say(f"{stage.name}: {reason}; all start again from the last checkpoint")
     manifest = Manifest.read(run.of(stage.name))
     assert manifest is not None
     return manifest
 
 
-def _what_failed(failed: "ChildFailedError", logs: Path) -> str:
-    """Say which rank failed first and why; others fail after it because they miss it."""
+def _start(ranks: int, folder: Path) -> None:
+    """Run ``tokka train`` on so many ranks until all are done or one failed."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    kept = {rank: Std.NONE if rank == 0 else Std.ALL for rank in range(ranks)}
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=ranks,
+        run_id=uuid.uuid4().hex[:8],
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,  # the agent's own would repeat what cannot succeed, and tell nobody why
+        logs_specs=DefaultLogsSpecs(str(folder / "logs"), redirects=kept),
+    )
+    elastic_launch(config, sys.executable)("-m", "tokka", "train", str(folder))
+
+
+def _first(failed: "ChildFailedError") -> tuple[int, "ProcessFailure"]:
+    """Return the rank that failed first; others fail after it because they miss it."""
 
     def moment(rank: int) -> float:
-        file = Path(failed.failures[rank].error_file)
-        return file.stat().st_mtime if file.is_file() else failed.failures[rank].timestamp
+        failure = failed.failures[rank]
+        file = Path(failure.error_file)
+        if file.is_file():
+            return file.stat().st_mtime
+        # A killed rank writes nothing: the agent noticed it, in whole seconds and maybe after its neighbours.
+        return failure.timestamp - 2 * (failure.exitcode != -signal.SIGTERM)
 
-    rank = min(failed.failures, key=moment)
-    message: Any = failed.failures[rank].message  # what `record` wrote, or torch's words for a signal
-    reason = message["message"] if isinstance(message, dict) else message
-    return f"rank {rank} failed: {reason}\nEach rank's output and calls are in {logs}"
+    first = min(failed.failures, key=moment)
+    return first, failed.failures[first]
+
+
+def _reason(failure: "ProcessFailure") -> str:
+    if failure.exitcode < 0:
+        return f"it was killed by {failure.signal_name()}"
+    message: Any = failure.message  # what `record` wrote, or torch's words where that wrote nothing
+    return str(message["message"] if isinstance(message, dict) else f"exit status {failure.exitcode}")
 
 
 @contextmanager

@@ -1,14 +1,19 @@
 """Training a prepared run on many ranks: what each of them does."""
 
+import os
 import time
 from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from tokka.parallel.ranks import Place, joined
 from tokka.pipeline.agreement import check_same, what_decides
 from tokka.pipeline.folder import Run, noted_run
+from tokka.pipeline.ranks import FINAL
 from tokka.pipeline.stage import Status, begin, finish, standing
 from tokka.pipeline.stages.model import training_stage
 from tokka.recipe.training import Layout
+from tokka.training.guard import TrainingStoppedError
 from tokka.training.world import World
 from tokka.workspace.lock import alone_in
 from tokka.workspace.progress import say
@@ -28,9 +33,13 @@ def train_run(folder: Path) -> None:
             or they have different packages, recipes or data.
         and what :func:`tokka.training.train.train` does.
     """
-    from torch.distributed.elastic.multiprocessing.errors import record
-
-    record(_train)(folder)
+    try:
+        record(_train)(folder)
+    except (ValueError, ImportError, TrainingStoppedError) as error:
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            raise
+        say(f"tokka: {error}")
+        raise SystemExit(FINAL) from None
 
 
 def _train(folder: Path) -> None:
@@ -40,8 +49,6 @@ def _train(folder: Path) -> None:
         world = World()
         check_same(world, what_decides(run))
         if world.is_first:
-            if place.restarts:
-                say(f"training: all ranks start again after one failed (restart {place.restarts})")
             with alone_in(folder, ".locks/training", patience=_PATIENCE_SECONDS):
                 _lead(world, run)
         else:
