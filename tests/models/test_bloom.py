@@ -36,7 +36,7 @@ def test_slopes_are_the_published_ones(heads):
 def test_the_product_of_the_columns_is_alibi_to_fp32_precision_in_any_dtype(heads, dtype):
     config = bloom(n_heads=heads, d_model=16 * heads)
     start = ALIBI_LENGTH - 500
-    columns = alibi_columns(config, start, 500, CPU)
+    columns = alibi_columns(config, torch.arange(start, ALIBI_LENGTH))
     assert torch.equal(columns, columns.to(dtype).float())
     query, key, value = columns[0].double().unbind(2)
     bias = torch.einsum("hc, lhc -> hl", query[0], key) / 16**0.5
@@ -47,7 +47,7 @@ def test_the_product_of_the_columns_is_alibi_to_fp32_precision_in_any_dtype(head
 
 def test_a_sequence_that_alibi_cannot_place_is_refused():
     with pytest.raises(ValueError, match=f"{ALIBI_LENGTH + 1} tokens"):
-        alibi_columns(bloom(), 1, ALIBI_LENGTH, CPU)
+        BLOOM.build(bloom()).context(ALIBI_LENGTH + 1, torch.zeros(()), None, None)
 
 
 def test_a_share_of_the_heads_computes_that_share_of_the_attention():

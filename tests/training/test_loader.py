@@ -19,13 +19,13 @@ class Counting:
     def tokens(self) -> dict[str, int]:
         return {"only": 4 * self.given}
 
-    def next_batch(self, sequences: int) -> Batch:
+    def next_batch(self, sequences: int, rows: slice = slice(None)) -> Batch:
         time.sleep(self._seconds)
         if self.given == self._fails_at:
             raise OSError("the disk is gone")
         self.given += 1
-        tokens = np.full((sequences, 5), self.given, dtype=np.int64)
-        return Batch(tokens, np.zeros((sequences, 4), dtype=np.int32), ())
+        tokens = np.full((sequences, 5), self.given, dtype=np.int64)[rows]
+        return Batch(tokens, np.zeros((len(tokens), 4), dtype=np.int32), ())
 
     def state(self) -> dict[str, Any]:
         return {"only": {"given": self.given}}
@@ -43,6 +43,11 @@ def test_each_batch_comes_with_the_state_right_after_it():
             assert loaded.batch.tokens[0, 0] == number
             assert loaded.state == {"only": {"given": number}}
             assert loaded.tokens == {"only": 4 * number}
+
+
+def test_only_the_rows_asked_for_are_read():
+    with Loader(Counting(), 6, batches=1, rows=slice(2, 4)) as loader:
+        assert len(loader.next().batch.tokens) == 2
 
 
 def test_it_draws_no_more_than_asked():

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tokka.models.cache import KeyValueCache
+from tokka.models.cache import Cache
 
 
 class Placement(NamedTuple):
@@ -22,20 +22,25 @@ class Placement(NamedTuple):
     mask: Tensor | None
 
 
-def place(length: int, like: Tensor, documents: Tensor | None, cache: KeyValueCache | None) -> Placement:
-    """Place ``length`` tokens, which follow those in ``cache``; the mask is of the dtype of ``like``."""
-    start = 0 if cache is None else cache.length
+def place(length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Placement:
+    """Place ``length`` tokens, of whose sequence ``cache`` has the rest; the mask is of the dtype of ``like``."""
+    order = torch.arange(total_length(length, cache), device=like.device)
+    queries = order if cache is None else cache.positions(length, like.device)
     if cache is not None:
         documents = cache.append_documents(documents)
-    order = torch.arange(start + length, device=like.device)
-    visible = order <= order[start:, None]
+    visible = order <= queries[:, None]
     if documents is not None:
         positions = order - document_starts(documents)
-        visible = visible & (documents[:, None, start:, None] == documents[:, None, None, :])
-        return Placement(positions[:, start:], _additive(visible, like.dtype))
-    # A first pass is causal by itself, and a single next token sees everything before it.
-    implied = start == 0 or length == 1
-    return Placement(order[None, start:], None if implied else _additive(visible[None, None], like.dtype))
+        visible = visible & (documents[:, queries][:, None, :, None] == documents[:, None, None, :])
+        return Placement(positions[:, queries], _additive(visible, like.dtype))
+    # A whole sequence is causal by itself, and a single next token sees everything before it.
+    implied = length in (len(order), 1)
+    return Placement(queries[None], None if implied else _additive(visible[None, None], like.dtype))
+
+
+def total_length(length: int, cache: Cache | None) -> int:
+    """Return how many tokens those of a pass of ``length`` tokens may attend to, themselves included."""
+    return length if cache is None else cache.total_length(length)
 
 
 def document_starts(documents: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokka.models.attention import attend, place
-from tokka.models.cache import KeyValueCache, LayerCache
+from tokka.models.attention import attend, place, total_length
+from tokka.models.cache import Cache, KeysAndValues
 from tokka.models.model import LanguageModel
 from tokka.recipe.model import Bloom
 
@@ -36,7 +36,7 @@ class Attention(nn.Module):
         self.query_key_value = nn.Linear(config.d_model, 3 * config.d_model)
         self.dense = nn.Linear(config.d_model, config.d_model)
 
-    def forward(self, x: Tensor, context: Context, cache: LayerCache | None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: KeysAndValues | None) -> Tensor:
         fused = self.query_key_value(x).unflatten(-1, (-1, 3, self.width))
         alibi = context.alibi[:, :, self.heads].to(fused.dtype).expand(len(x), -1, -1, -1, -1)
         query, keys, values = torch.cat((fused, alibi), dim=-1).transpose(1, 2).unbind(3)
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(config.d_model, eps=config.norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x: Tensor, context: Context, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: KeysAndValues | None = None) -> Tensor:
         x = x + self.self_attention(self.input_layernorm(x), context, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -95,11 +95,13 @@ class BloomModel(LanguageModel):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.transformer.word_embeddings_layernorm(self.transformer.word_embeddings(tokens))
 
-    def context(
-        self, length: int, like: Tensor, documents: Tensor | None, cache: KeyValueCache | None
-    ) -> Context:
-        start = 0 if cache is None else cache.length
-        columns = alibi_columns(self.config, start, length, like.device).to(like.dtype)
+    def context(self, length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Context:
+        total = total_length(length, cache)
+        if total > ALIBI_LENGTH:
+            raise ValueError(f"a sequence of {total} tokens; ALiBi goes up to {ALIBI_LENGTH} here")
+        order = torch.arange(length, device=like.device)
+        positions = order if cache is None else cache.positions(length, like.device)
+        columns = alibi_columns(self.config, positions).to(like.dtype)
         return Context(columns, place(length, like, documents, cache).mask)
 
     def normalise(self, hidden: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def alibi_slopes(n_heads: int, device: torch.device) -> Tensor:
     return torch.exp2(-exponents)
 
 
-def alibi_columns(config: Bloom, start: int, length: int, device: torch.device) -> Tensor:
+def alibi_columns(config: Bloom, positions: Tensor) -> Tensor:
     """Return columns that widen query, keys and values so that their product contains ALiBi.
 
     ALiBi adds ``slope * (key position - query position)`` to a score. The softmax ignores what all scores of
@@ -136,27 +138,19 @@ def alibi_columns(config: Bloom, start: int, length: int, device: torch.device) 
 
     Args:
         config: gives the heads and their width, by whose root the slopes are scaled as attention scales back.
-        start: position of the first token.
-        length: number of tokens.
-        device: where to make them.
+        positions: of the tokens, int64 [length], below ALIBI_LENGTH.
 
     Returns:
         fp32 [1, length, n_heads, 3, ALIBI_WIDTH], for query, key and value; the value's are zero.
-
-    Raises:
-        ValueError: a position beyond ALIBI_LENGTH.
     """
-    if start + length > ALIBI_LENGTH:
-        raise ValueError(f"a sequence of {start + length} tokens; ALiBi goes up to {ALIBI_LENGTH} here")
-    slopes = alibi_slopes(config.n_heads, device) * math.sqrt(config.d_model // config.n_heads)
+    slopes = alibi_slopes(config.n_heads, positions.device) * math.sqrt(config.d_model // config.n_heads)
     high = _first_bits(slopes)
     middle = _first_bits(slopes - high)
     terms = torch.stack((high, middle, slopes - high - middle), dim=-1)
-    positions = torch.arange(start, start + length, device=device)
     units = positions % 256
     digits = torch.stack((positions - units, units), dim=-1)
 
-    columns = torch.zeros(1, length, config.n_heads, 3, ALIBI_WIDTH, device=device)
+    columns = torch.zeros(1, len(positions), config.n_heads, 3, ALIBI_WIDTH, device=positions.device)
     columns[..., 0, :6] = terms.repeat(1, 2)
     columns[..., 1, :6] = digits.repeat_interleave(3, dim=-1)[None, :, None]
     return columns

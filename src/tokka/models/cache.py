@@ -1,7 +1,33 @@
 """Keys and values of tokens already seen, so that generation computes each token once."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class KeysAndValues(Protocol):
+    """What one layer attends to beyond the tokens of the pass."""
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of all tokens of the sequence, given ``keys`` and ``values`` of some."""
+        ...
+
+
+class Cache(Protocol):
+    """The rest of the sequence of which a pass computes some tokens."""
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """Return where in their sequence the ``length`` tokens of this pass stand, int64 [length]."""
+        ...
+
+    def total_length(self, length: int) -> int:
+        """Return the number of keys that a pass of ``length`` tokens has."""
+        ...
+
+    def append_documents(self, documents: Tensor | None) -> Tensor | None:
+        """Return the documents of all tokens of the sequence, given those that the caller has."""
+        ...
 
 
 class LayerCache:
@@ -47,6 +73,14 @@ class KeyValueCache:
     def length(self) -> int:
         """Tokens of each sequence whose keys and values are held, by all layers."""
         return min(layer.length for layer in self.layers)
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """Return where the next ``length`` tokens stand: after those that are held."""
+        return torch.arange(self.length, self.length + length, device=device)
+
+    def total_length(self, length: int) -> int:
+        """Return how many tokens there are once the next ``length`` are appended."""
+        return self.length + length
 
     def truncate(self, length: int) -> None:
         """Forget all tokens after the first ``length``, and what a pass broken off left in some layers."""

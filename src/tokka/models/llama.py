@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tokka.models.attention import attend, place
-from tokka.models.cache import KeyValueCache, LayerCache
+from tokka.models.cache import Cache, KeysAndValues
 from tokka.models.elementwise import rms_norm, rotate
 from tokka.models.model import LanguageModel
 from tokka.recipe.model import Llama, RopeScaling
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.d_model, config.n_kv_heads * self.width, bias=False)
         self.o_proj = nn.Linear(config.n_heads * self.width, config.d_model, bias=False)
 
-    def forward(self, x: Tensor, context: Context, cache: LayerCache | None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: KeysAndValues | None) -> Tensor:
         query, keys, values = (
             project(x).unflatten(-1, (-1, self.width)) for project in (self.q_proj, self.k_proj, self.v_proj)
         )
@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x: Tensor, context: Context, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context, cache: KeysAndValues | None = None) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), context, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -107,9 +107,7 @@ class LlamaModel(LanguageModel):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.model.embed_tokens(tokens)
 
-    def context(
-        self, length: int, like: Tensor, documents: Tensor | None, cache: KeyValueCache | None
-    ) -> Context:
+    def context(self, length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Context:
         positions, mask = place(length, like, documents, cache)
         angles = (positions[..., None] * rotary_frequencies(self.config, like.device)).unsqueeze(2)
         return Context(angles.cos(), angles.sin(), mask)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tokka.models.cache import KeyValueCache
+from tokka.models.cache import Cache, KeyValueCache
 
 
 class LanguageModel(nn.Module):
@@ -24,9 +24,7 @@ class LanguageModel(nn.Module):
         """Embed ``tokens`` [batch, length] int64 as [batch, length, d_model]."""
         raise NotImplementedError
 
-    def context(
-        self, length: int, like: Tensor, documents: Tensor | None, cache: KeyValueCache | None
-    ) -> Any:
+    def context(self, length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Any:
         """Return what every block needs to know of a pass over ``length`` tokens.
 
         The length is that of the tokens: sequence parallelism leaves a rank with less of the hidden states.

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from tokka.recipe.deduplicate import Deduplicate
 from tokka.recipe.evaluation import Evaluation, Release
 from tokka.recipe.mixture import MixtureChange
 from tokka.recipe.model import Llama, Model, is_recipe
@@ -22,6 +23,9 @@ class Recipe(Section):
         42, strict=True, ge=0, lt=2**63, description="Decides initial weights and the order of data."
     )
     sources: dict[Name, Source] = Field(min_length=1, description="Where documents come from, by name.")
+    deduplicate: Deduplicate = Field(
+        None, description="Take out what several documents repeat; `true` or a section. Default: nothing."
+    )
     mixture: dict[str, Share] = Field(min_length=1, description="How much of each source is trained on.")
     mixture_changes: list[MixtureChange] = Field(
         [], description="Other mixtures from stated token counts on, such as a better one for the decay."
@@ -31,6 +35,16 @@ class Recipe(Section):
     training: Training = Field(description="Budget, batches, optimizer, schedule, checkpoints, layout.")
     evaluation: Evaluation = Field(Evaluation(), description="What every revision is measured on.")
     release: Release = Field(description="What is published, and what the card says.")
+
+    @property
+    def takes_documents_out(self) -> bool:
+        """Whether documents are taken out because of others or of benchmarks."""
+        return self.deduplicate is not None
+
+    @property
+    def documents(self) -> str:
+        """The group of stages, one a source, that make the documents which are trained on or held out."""
+        return "documents" if self.takes_documents_out else "corpus"
 
     @property
     def mixtures(self) -> list[dict[str, Share]]:

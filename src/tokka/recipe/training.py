@@ -9,6 +9,8 @@ from tokka.recipe.sizes import Length, Tokens, TokensOrNone
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
+Recompute = Literal["none", "selective", "full"]
+
 
 class Optimizer(Section):
     """AdamW. Biases, norms and (for no architecture here) other vectors are not decayed.
@@ -16,7 +18,7 @@ class Optimizer(Section):
     Defaults are those of Poro 34B and Poro 2: betas 0.9/0.95, weight decay 0.1, clipping at 1.0.
     """
 
-    lr: PositiveFloat = Field(description="Peak learning rate.")
+    lr: PositiveFloat = Field(le=1, description="Peak learning rate; at most 1.")
     betas: tuple[Beta, Beta] = Field((0.9, 0.95), description="Decay of the first and second moments.")
     eps: PositiveFloat = Field(1e-8, description="Added to the root of the second moment.")
     weight_decay: NonNegativeFloat = Field(
@@ -53,10 +55,61 @@ class Layout(Section):
     tensor: Count = Field(1, description="Ranks that share every matrix; divides the heads.")
     pipeline: Count = Field(1, description="Groups of layers, one after the other.")
     context: Count = Field(1, description="Ranks that share every sequence; divides its length.")
+    shard: Count | None = Field(
+        None,
+        description="Ranks over which a copy of weights and optimizer state is sharded; divides `data` times "
+        "`context`, its default. `1` is plain replication, the ranks of a node make it hybrid.",
+    )
+    schedule: Literal["1f1b", "interleaved", "zero_bubble"] = Field(
+        "1f1b", description="Order in which pipeline stages take micro batches."
+    )
+    stages_per_rank: Count = Field(
+        1, description="Groups of layers of each pipeline rank, for `interleaved` and `zero_bubble`."
+    )
 
     @property
     def ranks(self) -> int:
         return self.data * self.tensor * self.pipeline * self.context
+
+    @property
+    def sharded(self) -> int:
+        """Ranks that hold one copy of a parameter together."""
+        return self.shard or self.data * self.context
+
+    @property
+    def replicas(self) -> int:
+        """Copies of a parameter among the ranks of ``data`` and ``context``."""
+        return self.data * self.context // self.sharded
+
+    @property
+    def stages(self) -> int:
+        """Stages of the pipeline."""
+        return self.pipeline * self.stages_per_rank
+
+    @model_validator(mode="after")
+    def _shard_divides(self) -> Self:
+        copies = self.data * self.context
+        if self.shard is not None and copies % self.shard:
+            raise ValueError(
+                f"`shard` {self.shard} does not divide `data` times `context`, {copies}; use one of "
+                f"{divisors(copies)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_has_stages(self) -> Self:
+        if self.pipeline == 1 and (self.stages_per_rank > 1 or self.schedule != "1f1b"):
+            raise ValueError(
+                "`schedule` and `stages_per_rank` are of a pipeline, and `pipeline` is 1; raise it or leave "
+                "them out"
+            )
+        if self.schedule == "1f1b" and self.stages_per_rank > 1:
+            raise ValueError(
+                f"`schedule: 1f1b` has one stage a rank, not {self.stages_per_rank}; use `interleaved`"
+            )
+        if self.schedule == "interleaved" and self.stages_per_rank == 1:
+            raise ValueError("`schedule: interleaved` needs `stages_per_rank` of 2 or more; else use `1f1b`")
+        return self
 
 
 class Checkpoints(Section):
@@ -65,8 +118,22 @@ class Checkpoints(Section):
     every: Tokens | None = Field(None, description="Tokens between checkpoints; default: as `revisions`.")
     minutes: PositiveFloat | None = Field(None, description="Also save when this much time has passed.")
     keep: Count = Field(2, description="How many of the last checkpoints stay.")
+    milestones: Tokens | None = Field(
+        None, description="Tokens between checkpoints that stay for good; default: none do."
+    )
     revisions: Tokens | None = Field(
         None, description="Tokens between published revisions; default: a tenth of the budget."
+    )
+
+
+class Limits(Section):
+    """How long things may take before they are given up."""
+
+    hang_minutes: PositiveFloat = Field(
+        15, description="A step, or another thing all ranks do together, that takes longer hangs."
+    )
+    stop_minutes: PositiveFloat = Field(
+        5, description="Time to save and end after SIGTERM; then the run ends unsaved."
     )
 
 
@@ -98,14 +165,16 @@ class Training(Section):
         "bf16", description="Of the arithmetic; master weights, sums and optimizer state are fp32 in both."
     )
     within_document: bool = Field(False, description="Confine attention to the document.")
-    activation_checkpointing: Literal["none", "full"] = Field(
+    activation_checkpointing: Recompute = Field(
         "none",
-        description="`full`: keep only the input of each layer and compute the rest again; saves memory.",
+        description="`full`: keep only the input of each layer and compute the rest again; saves memory. "
+        "`selective`: keep matrix products and attention too, and compute what is cheap again.",
     )
     compile: bool | Literal["auto"] = Field("auto", description="`auto`: where it pays (on a GPU).")
     layout: Layout = Field(Layout(), description="How ranks are arranged.")
     checkpoints: Checkpoints = Field(Checkpoints(), description="What is saved and published when.")
     guard: Guard = Field(Guard(), description="What happens when a step goes wrong.")
+    limits: Limits = Field(Limits(), description="How long things may take before they are given up.")
 
     @property
     def batch_sequences(self) -> int:
@@ -122,6 +191,16 @@ class Training(Section):
             raise ValueError(
                 f"`tokens` {self.tokens} is less than one step of `batch_tokens` {self.batch_tokens}; "
                 f"lower `batch_tokens`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _milestones_come(self) -> Self:
+        milestones, budget = self.checkpoints.milestones, self.tokens
+        if milestones is not None and budget is not None and milestones > budget:
+            raise ValueError(
+                f"checkpoints.milestones {milestones} is longer than the budget, training.tokens {budget}; "
+                f"shorten it"
             )
         return self
 
@@ -144,6 +223,29 @@ class Training(Section):
         return self
 
     @model_validator(mode="after")
+    def _pipeline_is_filled(self) -> Self:
+        layout, count = self.layout, self.accumulation
+        if layout.pipeline == 1:
+            return self
+        if count < layout.pipeline:
+            raise ValueError(
+                f"a step has {count} micro batches a data rank, fewer than the {layout.pipeline} ranks of "
+                f"the pipeline; raise `batch_tokens`, or lower `micro_batch` or `layout.data`"
+            )
+        if layout.schedule != "1f1b" and count % (count // layout.pipeline):
+            raise ValueError(
+                f"`layout.schedule: {layout.schedule}` takes micro batches in rounds of about "
+                f"{layout.pipeline}, and {count} a step do not divide into {count // layout.pipeline} equal "
+                f"rounds; make them a multiple of {layout.pipeline}"
+            )
+        if layout.schedule == "zero_bubble" and self.compile is True:
+            raise ValueError(
+                "`layout.schedule: zero_bubble` splits backward passes, which compiled blocks cannot; set "
+                "`compile: false`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _schedule_fits(self) -> Self:
         schedule, budget = self.schedule, self.tokens
         if schedule.min_lr > self.optimizer.lr:
@@ -157,3 +259,8 @@ class Training(Section):
                     f"schedule.{key} {length} is longer than the budget, training.tokens {budget}; shorten it"
                 )
         return self
+
+
+def divisors(count: int) -> str:
+    """Return what divides ``count``, up to 1,024, for an error message."""
+    return ", ".join(str(d) for d in range(1, min(count, 1024) + 1) if count % d == 0)

@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 IGNORED = -100
 """A target that is none: it adds nothing to the loss."""
@@ -15,25 +17,35 @@ _BLOCK_LOGITS = 2**19
 """Logits worked on in fp32 at a time; on a CPU they stay in a core's cache."""
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ranks: DeviceMesh | None = None
+) -> Tensor:
     """Return the summed cross entropy of ``targets`` under the logits ``hidden @ weight.T``, an fp32 scalar.
 
     The forward pass computes the gradients too, a chunk of tokens at a time, so that each logit is computed
     once and forgotten. Logits are rounded to the dtype of ``hidden``; the softmax is fp32.
 
+    Over several ranks the vocabulary is sharded: each computes the logits of its rows for all tokens, and
+    the softmax is joined from a maximum and a sum per rank (as in Megatron-LM, arXiv 1909.08053).
+
     Args:
-        hidden: [..., d_model].
-        weight: [vocab_size, d_model], same dtype.
-        targets: int64 [...]; those that are IGNORED add nothing.
+        hidden: [..., d_model]; with ``ranks`` [batch, their share of the length, d_model].
+        weight: [vocab_size, d_model], same dtype; with ``ranks`` this rank's rows of it.
+        targets: int64 [...]; those that are IGNORED add nothing. With ``ranks`` of all tokens.
+        ranks: that share vocabulary and length, along the one axis of a mesh; all get the same result.
     """
-    hidden, targets = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
     wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    return _LinearCrossEntropy.apply(hidden, weight, targets, wanted)
+    return _LinearCrossEntropy.apply(hidden, weight, targets, wanted, ranks)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, wanted: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, wanted: bool, ranks: DeviceMesh | None
+    ) -> Tensor:
+        shape = hidden.shape
+        hidden = hidden if ranks is None else _gather_length(hidden, ranks)
+        hidden, targets = hidden.reshape(-1, shape[-1]), targets.reshape(-1)
         chunks = -(-targets.numel() * len(weight) // _CHUNK_LOGITS)
         to_hidden = torch.empty_like(hidden) if wanted else None
         to_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted else None
@@ -41,23 +53,43 @@ class _LinearCrossEntropy(torch.autograd.Function):
         start = 0
         for part, wanted_ids in zip(hidden.chunk(chunks), targets.chunk(chunks), strict=True):
             logits = part @ weight.T
-            loss += _turn_into_gradient(logits, wanted_ids)
+            loss += _turn_into_gradient(logits, wanted_ids, ranks)
             if to_hidden is not None and to_weight is not None:
                 torch.mm(logits, weight, out=to_hidden[start : start + len(part)])
                 to_weight += logits.T @ part
             start += len(part)
         if to_hidden is not None and to_weight is not None:
-            ctx.save_for_backward(to_hidden, to_weight.to(weight.dtype))
+            if ranks is not None:
+                to_hidden = _sum_and_share_length(to_hidden, shape, ranks)
+            ctx.save_for_backward(to_hidden.view(shape), to_weight.to(weight.dtype))
         return loss.float()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         to_hidden, to_weight = ctx.saved_tensors
-        return to_hidden * gradient, to_weight * gradient, None, None
+        return to_hidden * gradient, to_weight * gradient, None, None, None
 
 
-def _turn_into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
+def _gather_length(hidden: Tensor, ranks: DeviceMesh) -> Tensor:
+    """Return [batch, length, d_model] of the ranks' shares of the length."""
+    first = hidden.transpose(0, 1).contiguous()
+    whole = first.new_empty(ranks.size() * first.shape[0], *first.shape[1:])
+    dist.all_gather_into_tensor(whole, first, group=ranks.get_group())
+    return whole.transpose(0, 1)
+
+
+def _sum_and_share_length(gradient: Tensor, share: torch.Size, ranks: DeviceMesh) -> Tensor:
+    """Sum ``gradient`` [batch * length, d_model] over ranks; return this rank's ``share`` of the length."""
+    whole = gradient.view(share[0], -1, share[2]).transpose(0, 1).contiguous()
+    part = whole.new_empty(share[1], share[0], share[2])
+    dist.reduce_scatter_tensor(part, whole, group=ranks.get_group())
+    return part.transpose(0, 1).contiguous()
+
+
+def _turn_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh | None) -> Tensor:
     """Replace ``logits`` [tokens, vocab_size] by the gradient of their summed loss; return that sum, fp64."""
+    if ranks is not None:
+        return _turn_shard_into_gradient(logits, targets, ranks)
     rows = len(logits) if logits.is_cuda else max(1, _BLOCK_LOGITS // logits.shape[1])
     losses = []
     for block, wanted in zip(logits.split(rows), targets.split(rows), strict=True):
@@ -72,3 +104,28 @@ def _turn_into_gradient(logits: Tensor, targets: Tensor) -> Tensor:
         if wide is not block:
             block.copy_(wide)
     return torch.stack(losses).sum()
+
+
+def _turn_shard_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh) -> Tensor:
+    """As :func:`_turn_into_gradient`, where ``logits`` [tokens, rows] are of this rank's rows alone."""
+    valid = (targets != IGNORED).unsqueeze(1)
+    ids = targets.unsqueeze(1) - ranks.get_local_rank() * logits.shape[1]
+    is_here = (ids >= 0) & (ids < logits.shape[1])
+    ids = ids.clamp(0, logits.shape[1] - 1)
+    wide = logits.float()
+    at_target = wide.gather(1, ids) * is_here
+    largest = wide.amax(dim=1, keepdim=True)
+    total = (wide - largest).exp_().sum(dim=1, keepdim=True)
+
+    of_this = torch.cat((largest, total, at_target), dim=1)
+    of_all = of_this.new_empty(ranks.size() * len(of_this), 3)
+    dist.all_gather_into_tensor(of_all, of_this, group=ranks.get_group())
+    every_largest, every_total, every_target = of_all.view(ranks.size(), -1, 3).unbind(dim=2)
+    largest = every_largest.amax(dim=0).unsqueeze(1)
+    total = (every_total * (every_largest - largest.T).exp()).sum(dim=0).unsqueeze(1)
+    at_target = every_target.sum(dim=0).unsqueeze(1)
+
+    loss = ((total.log() + largest - at_target) * valid).sum(dtype=torch.float64)
+    wide = wide.sub_(largest).exp_().mul_(valid / total).scatter_add_(1, ids, -(valid & is_here).float())
+    logits.copy_(wide)
+    return loss

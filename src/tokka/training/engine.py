@@ -1,16 +1,19 @@
 """One run's training state on one device, moved on a step at a time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tokka.data.sampler import Batch
+from tokka.models.model import LanguageModel
 from tokka.models.spec import Config
+from tokka.parallel.model import TrainingModel
 from tokka.recipe.training import Training
-from tokka.training.build import build_model, compile_blocks, empty_model, recompute_activations
-from tokka.training.checkpoint import Snapshot
+from tokka.training.build import begin
+from tokka.training.checkpoint.saved import Saved
+from tokka.training.checkpoint.snapshot import Snapshot
+from tokka.training.cross_entropy import IGNORED
 from tokka.training.device import Numerics
 from tokka.training.guard import Guard
 from tokka.training.objectives import Objective
@@ -40,7 +43,12 @@ class Outcome:
 class Engine:
     """Model, optimizer and guard after ``step`` steps.
 
-    It knows nothing of files, and of its objective only that it turns a batch into a loss.
+    It knows nothing of files, and of its objective only that it turns a batch into a loss. On one process it
+    has the whole model. As one rank of a layout it has its part, and comes to the same outcome as the others.
+
+    Attributes:
+        parallel: the model, as far as this rank has it.
+        step: steps done.
     """
 
     def __init__(
@@ -52,28 +60,55 @@ class Engine:
         objective: Objective,
         *,
         seed: int,
-        snapshot: Snapshot | None,
+        saved: Saved | None,
     ) -> None:
-        """Begin with the weights that ``config`` states, or go on from ``snapshot``."""
+        """Begin with the weights that ``config`` states, or go on from what was saved.
+
+        Where ``training.layout`` has several ranks, all of them call this, in their process group.
+        """
         self.step = 0
         self._training, self._plan, self._objective = training, plan, objective
         seed_all(seed)
-        device = torch.device(numerics.device)
-        self.model = empty_model(config, device) if snapshot else build_model(config, seed, device)
-        self.optimizer = Optimizer(self.model, training.optimizer, numerics.compute_dtype)
+        self.parallel = TrainingModel(
+            config,
+            training,
+            objective.loss,
+            device=torch.device(numerics.device),
+            dtype=numerics.compute_dtype,
+            compiled=numerics.compiled,
+        )
+        self.parallel.place()
+        if saved is None:
+            begin(self.parallel.parameters, config, seed)
+        self.optimizer = Optimizer(self.parallel.parameters, training.optimizer, numerics.compute_dtype)
         self.guard = Guard(training.guard)
-        if training.activation_checkpointing == "full":
-            recompute_activations(self.model)
-        if numerics.compiled:
-            compile_blocks(self.model)
-        if snapshot is not None:
-            self._restore(snapshot)
+        if saved is not None:
+            self._restore(saved)
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model; on a pipeline the first stretch of it that this rank runs."""
+        return self.parallel.stages[0].model
+
+    @property
+    def rows(self) -> slice:
+        """The rows of a batch that :meth:`advance` takes on this rank."""
+        return self.parallel.rows
 
     def advance(self, batch: Batch) -> Outcome:
-        """Train on ``batch``; where that goes wrong, leave all weights and moments as they are."""
-        total, targets = self._accumulate(batch)
+        """Train on a batch, of which this rank is given its rows.
+
+        Where that goes wrong, all weights and moments stay as they are, on every rank.
+        """
+        inputs = self._objective.inputs(batch)
+        share = self.parallel.accumulate(inputs.tokens, inputs.targets, inputs.documents)
+        total, targets, norm = self.parallel.total(
+            share,
+            int((inputs.targets != IGNORED).sum()),
+            self.optimizer.gradient_norm(self.parallel.counted),
+        )
         loss = total / targets if targets else float("nan")
-        norm = self.optimizer.gradient_norm() / max(targets, 1)
+        norm /= max(targets, 1)
         skipped = self.guard.judge(loss, norm)
         middle = (self.step + 0.5) * self._plan.batch_tokens
         lr = learning_rate(self._training.schedule, self._training.optimizer.lr, middle, self._plan.tokens)
@@ -93,25 +128,15 @@ class Engine:
             state={
                 "updates": self.optimizer.updates,
                 "guard": self.guard.state(),
-                "random": random_state(),
                 **more,
             },
+            own={"random": random_state()},
         )
 
-    def _accumulate(self, batch: Batch) -> tuple[float, int]:
-        """Sum the gradients of all micro batches; return summed loss and count of valid targets."""
-        rows = self._training.micro_batch
-        losses = []
-        for start in range(0, len(batch.tokens), rows):
-            loss = self._objective(self.model, batch, slice(start, start + rows))
-            loss.total.backward()
-            losses.append((loss.total.detach().double(), loss.targets))
-        totals, targets = zip(*losses, strict=True)
-        return torch.stack(totals).sum().item(), int(torch.stack(targets).sum().item())
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        state: Mapping[str, Any] = snapshot.state
-        self.step = snapshot.step
-        self.optimizer.load(snapshot.model, snapshot.optimizer, state["updates"])
-        self.guard.load(state["guard"])
-        set_random_state(state["random"])
+    def _restore(self, saved: Saved) -> None:
+        self.step = saved.step
+        saved.load({**self.optimizer.masters, **self.optimizer.state()})
+        self.optimizer.go_on(saved.state["updates"])
+        self.guard.load(saved.state["guard"])
+        if saved.own is not None:
+            set_random_state(saved.own["random"])

@@ -20,7 +20,7 @@ class BatchSampler(Protocol):
     @property
     def tokens(self) -> Mapping[str, int]: ...
 
-    def next_batch(self, sequences: int) -> Batch: ...
+    def next_batch(self, sequences: int, rows: slice = ...) -> Batch: ...
 
     def state(self) -> dict[str, Any]: ...
 
@@ -47,9 +47,11 @@ class Loaded:
 class Loader:
     """Draws batches in a thread of its own; a context manager that ends the thread."""
 
-    def __init__(self, sampler: BatchSampler, sequences: int, *, batches: int) -> None:
-        """Prepare ``batches`` batches of ``sequences`` sequences each."""
-        self._sampler, self._sequences, self._batches = sampler, sequences, batches
+    def __init__(
+        self, sampler: BatchSampler, sequences: int, *, batches: int, rows: slice = slice(None)
+    ) -> None:
+        """Prepare ``batches`` batches of ``sequences`` sequences each, of which only ``rows`` are read."""
+        self._sampler, self._sequences, self._rows, self._batches = sampler, sequences, rows, batches
         self._ready: queue.Queue[Loaded | BaseException] = queue.Queue(_AHEAD)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tokka-loader", daemon=True)
@@ -75,7 +77,7 @@ class Loader:
     def _work(self) -> None:
         try:
             for _ in range(self._batches):
-                batch = self._sampler.next_batch(self._sequences)
+                batch = self._sampler.next_batch(self._sequences, self._rows)
                 item = Loaded(batch, self._sampler.state(), dict(self._sampler.tokens), 0.0)
                 if not self._offer(item):
                     return

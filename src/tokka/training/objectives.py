@@ -1,32 +1,41 @@
-"""What a step makes smaller. The loop knows nothing of it but this protocol."""
+"""What a step makes smaller. The engine knows nothing of it but this protocol."""
 
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 from tokka.data.sampler import Batch
-from tokka.models.model import LanguageModel
-from tokka.training.cross_entropy import IGNORED, linear_cross_entropy
+from tokka.training.cross_entropy import linear_cross_entropy
 
 
-class Loss(NamedTuple):
-    """The loss of a micro batch.
+class Inputs(NamedTuple):
+    """What a model and a loss get to see of a batch.
 
     Attributes:
-        total: summed over all valid targets, fp32 scalar with its graph.
-        targets: how many there are, int64 scalar; the loop divides by their count in the whole batch.
+        tokens: int64 [rows, length].
+        targets: int64 [rows, length]; those that are IGNORED add nothing to the loss.
+        documents: int32 [rows, length], which confines attention and positions; None for one document.
     """
 
-    total: Tensor
+    tokens: Tensor
     targets: Tensor
+    documents: Tensor | None
 
 
 class Objective(Protocol):
     """From sequences to a loss."""
 
-    def __call__(self, model: LanguageModel, batch: Batch, rows: slice) -> Loss:
-        """Return the loss of ``rows`` of ``batch``, computed where ``model`` is."""
+    def inputs(self, batch: Batch) -> Inputs:
+        """Return what is computed of ``batch``, on the CPU."""
+        ...
+
+    def loss(self, hidden: Tensor, weight: Tensor, targets: Tensor, tensor: DeviceMesh | None) -> Tensor:
+        """Return the loss summed over valid targets, as :data:`tokka.parallel.stage.LossFunction` says.
+
+        The engine divides by the count of valid targets in the whole batch.
+        """
         ...
 
 
@@ -40,12 +49,10 @@ class LanguageModelling:
     def __init__(self, *, within_document: bool) -> None:
         self._within_document = within_document
 
-    def __call__(self, model: LanguageModel, batch: Batch, rows: slice) -> Loss:
-        device = next(model.parameters()).device
-        tokens = torch.from_numpy(batch.tokens[rows]).to(device, non_blocking=True)
-        documents = None
-        if self._within_document:
-            documents = torch.from_numpy(batch.documents[rows]).to(device, non_blocking=True)
-        targets = tokens[:, 1:]
-        hidden = model.hidden(tokens[:, :-1], documents=documents)
-        return Loss(linear_cross_entropy(hidden, model.output_weight, targets), (targets != IGNORED).sum())
+    def inputs(self, batch: Batch) -> Inputs:
+        tokens = torch.from_numpy(batch.tokens)
+        documents = torch.from_numpy(batch.documents) if self._within_document else None
+        return Inputs(tokens[:, :-1], tokens[:, 1:], documents)
+
+    def loss(self, hidden: Tensor, weight: Tensor, targets: Tensor, tensor: DeviceMesh | None) -> Tensor:
+        return linear_cross_entropy(hidden, weight, targets, tensor)

@@ -1,9 +1,10 @@
 """AdamW on fp32 master weights, for a model that computes in bf16 or fp32."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from tokka.recipe.training import Optimizer as Settings
 
@@ -11,26 +12,37 @@ from tokka.recipe.training import Optimizer as Settings
 class Optimizer:
     """Sums gradients in fp32 over micro batches, and moves fp32 master weights along them.
 
-    In bf16 the model's parameters are copies of the masters, rounded anew after each update; in fp32 they
-    are the masters. Weight decay applies to matrices, not to vectors (biases, norms), as in Megatron-LM.
+    A sharded parameter is its own master, and what shards it computes in another dtype. Else, in bf16 the
+    model's parameters are copies of the masters, rounded anew after each update; in fp32 they are the
+    masters. Weight decay applies to matrices, not to vectors (biases, norms), as in Megatron-LM.
+
+    Attributes:
+        masters: fp32 weights by name; of a sharded parameter a distributed tensor.
+        gradients: summed so far, fp32, of what this rank holds of each parameter.
     """
 
-    def __init__(self, model: nn.Module, settings: Settings, dtype: torch.dtype) -> None:
-        """Take over ``model``, whose parameters are fp32, and let it compute in ``dtype``."""
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], settings: Settings, dtype: torch.dtype
+    ) -> None:
+        """Take over ``parameters``, which are fp32, and let their model compute in ``dtype``."""
         self.clip = settings.clip
         self.updates = 0
-        self._parameters = dict(model.named_parameters())
-        self.masters = {name: parameter.detach() for name, parameter in self._parameters.items()}
-        for name, parameter in self._parameters.items():
-            master = self.masters[name]
-            master.grad = torch.zeros_like(master)
-            if dtype == torch.float32:
-                parameter.grad = master.grad
+        self._parameters = parameters
+        self.masters: dict[str, Tensor] = {name: value.detach() for name, value in parameters.items()}
+        self._local = {name: _local(master) for name, master in self.masters.items()}
+        self.gradients = {name: torch.zeros_like(local) for name, local in self._local.items()}
+        for name, parameter in parameters.items():
+            local, gradient = self._local[name], self.gradients[name]
+            local.grad = gradient
+            if isinstance(parameter, DTensor):
+                parameter.grad = _as_part_of(parameter, gradient)
+            elif dtype == torch.float32:
+                parameter.grad = gradient
             else:
-                parameter.data = master.to(dtype)
-                parameter.register_post_accumulate_grad_hook(_adder(master.grad))
-        decayed = [master for master in self.masters.values() if master.dim() >= 2]
-        others = [master for master in self.masters.values() if master.dim() < 2]
+                parameter.data = local.to(dtype)
+                parameter.register_post_accumulate_grad_hook(_adder(gradient))
+        decayed = [local for local in self._local.values() if local.dim() >= 2]
+        others = [local for local in self._local.values() if local.dim() < 2]
         self._adamw = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": settings.weight_decay},
@@ -41,11 +53,16 @@ class Optimizer:
             eps=settings.eps,
             fused=True,
         )
-        self._set_moments({})
+        for local in self._local.values():
+            self._adamw.state[local] = {
+                "step": torch.tensor(0.0, device=local.device),
+                "exp_avg": torch.zeros_like(local),
+                "exp_avg_sq": torch.zeros_like(local),
+            }
 
-    def gradient_norm(self) -> float:
-        """Return the Euclidean norm of the summed gradients of all parameters."""
-        return float(torch.nn.utils.get_total_norm([_gradient(master) for master in self.masters.values()]))
+    def gradient_norm(self, names: Iterable[str]) -> Tensor:
+        """Return the Euclidean norm of what this rank holds of the summed gradients of ``names``, fp32."""
+        return torch.nn.utils.get_total_norm([self.gradients[name] for name in names])
 
     def step(self, lr: float, *, divisor: float, norm: float) -> None:
         """Update every weight.
@@ -57,7 +74,7 @@ class Optimizer:
         """
         scale = divisor if self.clip is None else divisor * max(1.0, norm / self.clip)
         # The fused kernel divides gradients by this as it reads them: clipping costs no pass of its own.
-        device = next(iter(self.masters.values())).device
+        device = next(iter(self._local.values())).device
         self._adamw.grad_scale = torch.tensor(scale, dtype=torch.float32, device=device)  # type: ignore[attr-defined]
         for group in self._adamw.param_groups:
             group["lr"] = lr
@@ -68,38 +85,32 @@ class Optimizer:
 
     def forget_gradients(self) -> None:
         """Set the summed gradients to zero."""
-        torch._foreach_zero_([_gradient(master) for master in self.masters.values()])
+        torch._foreach_zero_(list(self.gradients.values()))
 
     def state(self) -> dict[str, Tensor]:
         """Return both moments of every parameter under ``exp_avg.NAME`` and ``exp_avg_sq.NAME``, fp32."""
         return {
-            f"{moment}.{name}": self._adamw.state[master][moment]
+            f"{moment}.{name}": _as_part_of(master, self._adamw.state[self._local[name]][moment])
             for name, master in self.masters.items()
             for moment in ("exp_avg", "exp_avg_sq")
         }
 
-    @torch.no_grad()
-    def load(self, masters: Mapping[str, Tensor], moments: Mapping[str, Tensor], updates: int) -> None:
-        """Continue from master weights, moments and a count of updates, as they were saved."""
-        for name, master in self.masters.items():
-            master.copy_(masters[name])
+    def go_on(self, updates: int) -> None:
+        """Continue after ``updates`` updates, now that masters and moments were filled in place."""
         self.updates = updates
-        self._set_moments(moments)
+        for state in self._adamw.state.values():
+            state["step"].fill_(updates)
         self._round()
-
-    def _set_moments(self, moments: Mapping[str, Tensor]) -> None:
-        for name, master in self.masters.items():
-            state: dict[str, Tensor] = {"step": torch.tensor(float(self.updates), device=master.device)}
-            for moment in ("exp_avg", "exp_avg_sq"):
-                state[moment] = torch.zeros_like(master)
-                if moments:
-                    state[moment].copy_(moments[f"{moment}.{name}"])
-            self._adamw.state[master] = state
 
     @torch.no_grad()
     def _round(self) -> None:
-        if any(p.data_ptr() != self.masters[name].data_ptr() for name, p in self._parameters.items()):
-            torch._foreach_copy_(list(self._parameters.values()), list(self.masters.values()))
+        copies = {
+            name: parameter
+            for name, parameter in self._parameters.items()
+            if not isinstance(parameter, DTensor) and parameter.data_ptr() != self._local[name].data_ptr()
+        }
+        if copies:
+            torch._foreach_copy_(list(copies.values()), [self._local[name] for name in copies])
 
 
 def _adder(total: Tensor) -> Callable[[Tensor], None]:
@@ -113,6 +124,14 @@ def _adder(total: Tensor) -> Callable[[Tensor], None]:
     return add
 
 
-def _gradient(master: Tensor) -> Tensor:
-    assert master.grad is not None
-    return master.grad
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _as_part_of(whole: Tensor, local: Tensor) -> Tensor:
+    """Return ``local``, of what this rank holds of ``whole``, distributed as that is."""
+    if not isinstance(whole, DTensor):
+        return local
+    return DTensor.from_local(
+        local, whole.device_mesh, whole.placements, run_check=False, shape=whole.shape, stride=whole.stride()
+    )

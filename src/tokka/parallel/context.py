@@ -1,0 +1,49 @@
+"""Context parallelism: ranks share every sequence, and attention sees all of it.
+
+Each rank gathers the keys and values of the others, as in Llama 3 (arXiv 2407.21783, section 3.3.2): these
+are few where heads share them, and any mask works, documents' included. A sequence is cut into two chunks a
+rank, and a rank takes one from the beginning and one from the end, so that all have as much to attend to.
+"""
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Shard
+
+_LENGTH = 2
+"""Dimension of keys and values [batch, heads, length, width] along which ranks share them."""
+
+
+class ContextRanks:
+    """The part of every sequence that this rank has; for models, the cache that has the rest of it.
+
+    Attributes:
+        size: ranks that share a sequence.
+    """
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        """Share sequences over the ranks of the one axis of ``mesh``."""
+        self._mesh = mesh
+        self.size = mesh.size()
+
+    def positions(self, length: int, device: torch.device) -> Tensor:
+        """Return where this rank's ``length`` tokens stand in the sequence, int64 [length]."""
+        rank = self._mesh.get_local_rank()
+        chunks = torch.arange(self.total_length(length), device=device).chunk(2 * self.size)
+        return torch.cat((chunks[rank], chunks[2 * self.size - 1 - rank]))
+
+    def total_length(self, length: int) -> int:
+        return length * self.size
+
+    def append_documents(self, documents: Tensor | None) -> Tensor | None:
+        """Return ``documents``: every rank is given those of the whole sequence."""
+        return documents
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values [batch, heads, length, width] of the whole sequence, in its order."""
+        return self._gather(keys), self._gather(values)
+
+    def _gather(self, part: Tensor) -> Tensor:
+        shared = DTensor.from_local(part, self._mesh, (Shard(_LENGTH),), run_check=False)
+        chunks = shared.full_tensor(grad_placements=(Partial(),)).chunk(2 * self.size, dim=_LENGTH)
+        return torch.cat((*chunks[::2], *chunks[-1::-2]), dim=_LENGTH)
