@@ -118,6 +118,29 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _extension_fits(self) -> Self:
+        extend = self.tokenizer.extend
+        if extend is None:
+            return self
+        if self.model.base is None:
+            raise ValueError("tokenizer.extend adds to what a base model knows, and there is no model.base")
+        if self.release.merge is not None:
+            raise ValueError("release.merge needs a base of the same vocabulary; tokenizer.extend changes it")
+        unknown = sorted(set(extend.languages) - set(self.languages))
+        if unknown:
+            raise ValueError(
+                f"tokenizer.extend.languages has {', '.join(unknown)}, which no source has; the languages are "
+                f"{', '.join(self.languages)}"
+            )
+        rows = self.model.vocab_size
+        if rows % extend.multiple:
+            raise ValueError(
+                f"model.vocab_size {rows} is no multiple of tokenizer.extend.multiple {extend.multiple}; make it "
+                f"{-(-rows // extend.multiple) * extend.multiple}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _merge_has_two_sides(self) -> Self:
         if self.release.merge is not None and self.model.base is None:
             raise ValueError(

@@ -14,7 +14,6 @@ from tokka.data.dedup.candidates import Groups, groups
 from tokka.data.dedup.clusters import Clusters
 from tokka.data.dedup.signed import Signed
 from tokka.data.dedup.words import Positions, distinct
-from tokka.data.documents import Reason
 from tokka.workspace.files import sync_folder, whole_file
 from tokka.workspace.progress import progress
 
@@ -26,6 +25,7 @@ SCHEMA = pa.schema(
     [
         ("shard", pa.string()),
         ("row", pa.int64()),
+        ("step", pa.string()),
         ("reason", pa.string()),
         ("similarity", pa.float64()),
         ("source", pa.string()),
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("record", pa.int64()),
     ]
 )
-"""A document that goes, why, and the document that is kept in its stead."""
+"""A document that goes, why, and the record that is kept in its stead."""
 
 
 def find_duplicates(
@@ -56,8 +56,8 @@ def find_duplicates(
         workers: threads.
 
     Returns:
-        Facts: by source, how many ``documents`` it has, how many of these are ``removed``, by reason, and in
-        ``kept_in`` how many of those are kept in which source.
+        Facts: by source, how many of its documents are ``removed``, by step (``exact_duplicate`` or
+        ``near_duplicate``), and in ``kept_in`` how many of these are kept in which source.
     """
     work = folder / ".work"
     work.mkdir(parents=True, exist_ok=True)
@@ -75,20 +75,9 @@ def find_duplicates(
                     bar.advance(1)
                 _write_list(signed, clusters, fresh, folder / f"{name}.parquet", workers)
                 _end(clusters, work, index)
-    facts = {
-        name: _facts(folder / f"{name}.parquet", Signed.open({name: signatures[name]}).documents)
-        for name in names
-    }
+    facts = {name: _facts(folder / f"{name}.parquet") for name in names}
     shutil.rmtree(work)
     return facts
-
-
-def read_duplicates(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the entries of a list of duplicates, with the fields of :data:`SCHEMA`, by shard."""
-    by_shard: dict[str, list[dict[str, Any]]] = {}
-    for entry in pq.read_table(path).to_pylist():
-        by_shard.setdefault(entry["shard"], []).append(entry)
-    return by_shard
 
 
 def _state(work: Path, index: int) -> Path:
@@ -165,40 +154,50 @@ def _one_of_each(found: Groups, clusters: Clusters, fresh: int) -> Groups:
 
 
 def _write_list(signed: Signed, clusters: Clusters, fresh: int, path: Path, workers: int) -> None:
-    """Write which documents from ``fresh`` on have a lesser one in their cluster."""
+    """Write which records from ``fresh`` on have a lesser one in their cluster."""
     with whole_file(path) as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
         for index in range(int(np.searchsorted(signed.begins, fresh)), len(signed.shards)):
-            begin, end = signed.begins[index], signed.begins[index + 1]
-            documents = np.arange(begin, end)
-            roots = clusters.roots(documents)
-            gone = documents != roots
-            writer.write_table(_entries(signed, index, documents[gone], roots[gone], workers))
+            records = np.arange(signed.begins[index], signed.begins[index + 1])
+            roots = clusters.roots(records)
+            gone = records != roots
+            writer.write_table(_entries(signed, index, records[gone], roots[gone], workers))
 
 
-def _entries(signed: Signed, shard: int, documents: Positions, kept: Positions, workers: int) -> pa.Table:
-    equal = signed.equal(documents, kept)
-    similarity = np.ones(len(documents))
-    similarity[~equal] = signed.similarity(documents[~equal], kept[~equal], workers)
-    places = list(zip(*signed.locate(kept), strict=True))
-    origins = [signed.shards[place].origins.of(row) for place, row in places]
-    columns = [
-        [signed.shards[shard].name] * len(documents),
-        documents - signed.begins[shard],
-        [Reason.EXACT_DUPLICATE if each else Reason.NEAR_DUPLICATE for each in equal],
-        similarity,
-        [signed.sources[place] for place, _ in places],
-        [file for file, _ in origins],
-        [record for _, record in origins],
-    ]
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], SCHEMA
-    )
+def _entries(signed: Signed, index: int, records: Positions, kept: Positions, workers: int) -> pa.Table:
+    """Return an entry for each document of ``records``, which lie in one shard."""
+    equal = signed.equal(records, kept)
+    similarity = np.ones(len(records))
+    similarity[~equal] = signed.similarity(records[~equal], kept[~equal], workers)
+    rows_of = signed.shards[index].rows_of
+    here = records - signed.begins[index]
+    entries = []
+    for row, stop, same, alike, (shard, record) in zip(
+        rows_of[here].tolist(),
+        rows_of[here + 1].tolist(),
+        equal.tolist(),
+        similarity.tolist(),
+        zip(*signed.locate(kept), strict=True),
+        strict=True,
+    ):
+        source = signed.sources[shard]
+        file, number = signed.shards[shard].origins.of(record)
+        entry = {
+            "shard": signed.shards[index].name,
+            "step": "exact_duplicate" if same else "near_duplicate",
+            "reason": f"{alike:.2f} like {source} {file}:{number}",
+            "similarity": alike,
+            "source": source,
+            "file": file,
+            "record": number,
+        }
+        entries += [entry | {"row": each} for each in range(row, stop)]
+    return pa.Table.from_pylist(entries, SCHEMA)
 
 
-def _facts(path: Path, documents: int) -> dict[str, Any]:
-    reasons: Counter[str] = Counter()
+def _facts(path: Path) -> dict[str, Any]:
+    steps: Counter[str] = Counter()
     kept_in: Counter[str] = Counter()
-    for batch in pq.ParquetFile(path).iter_batches(columns=["reason", "source"]):
-        reasons.update(batch["reason"].to_pylist())
+    for batch in pq.ParquetFile(path).iter_batches(columns=["step", "source"]):
+        steps.update(batch["step"].to_pylist())
         kept_in.update(batch["source"].to_pylist())
-    return {"documents": documents, "removed": dict(sorted(reasons.items())), "kept_in": dict(kept_in)}
+    return {"removed": dict(sorted(steps.items())), "kept_in": dict(kept_in)}

@@ -1,18 +1,20 @@
-"""What deduplication knows of each document: written once a shard of a corpus, read as memory maps.
+"""What deduplication knows of each record: written once a shard of a corpus, read as memory maps.
 
-A shard's folder holds, for its n documents:
+A shard's folder holds, for its n records:
 
 ``keys.npy``
-    uint64 [1 + bands, n]: by the text alone, then in each band; each row ascending. Documents with a key in
+    uint64 [1 + bands, n]: by the text alone, then in each band; each row ascending. Records with a key in
     common are candidates for being the same.
 ``rows.npy``
     uint32 [1 + bands, n]: whose key that is.
 ``check.npy``
     uint64 [n]: 64 more bits of the text's digest.
 ``sketches.npy``, ``begins.npy``
-    uint32, int64 [n + 1]: the least hashes of each document's set of shingles, at most :data:`SKETCH`.
+    uint32, int64 [n + 1]: the least hashes of each record's set of shingles, at most :data:`SKETCH`.
+``rows_of.npy``
+    int64 [n + 1]: the row of the shard with which each record's documents begin.
 ``origin.npy``, ``shard.json``
-    the file and record of each document; the files' names.
+    the file and number of each record; the files' names.
 """
 
 from collections.abc import Iterable
@@ -27,26 +29,27 @@ from numpy.typing import NDArray
 
 from tokka.data.dedup.folding import Hashes
 from tokka.data.dedup.minhash import Banding, band_keys
-from tokka.data.dedup.words import Sets, shingles
+from tokka.data.dedup.records import read_record_texts
+from tokka.data.dedup.words import Positions, Sets, shingles
 from tokka.data.origins import Origins, write_origins
-from tokka.data.shards import Split, read_shard, shard_paths
+from tokka.data.shards import Split, shard_paths
 from tokka.tokenizer.batches import batches
 from tokka.workspace.files import whole_folder, write_json
 from tokka.workspace.workers import Advance, run_tasks
 
 SKETCH = 1024
-"""Shingles kept of a document: similarity is exact up to so many, else told from the least ones."""
+"""Shingles kept of a record: similarity is exact up to so many, else told from the least ones."""
 
 _BATCH_CHARACTERS = 400_000
 _SPLITS: tuple[Split, Split] = ("heldout", "train")
 
 
 class Method(NamedTuple):
-    """How documents are compared.
+    """How records are compared.
 
     Attributes:
         words: in a shingle.
-        banding: by which documents that are alike meet; None where only equal texts are to.
+        banding: by which those that are alike meet; None where only equal texts are to.
     """
 
     words: int
@@ -62,7 +65,7 @@ class Task(NamedTuple):
 
 
 def sign_corpus(corpus: Path, folder: Path, method: Method, *, workers: int) -> dict[str, Any]:
-    """Write the signatures of every document of the corpus in ``corpus``, a folder a shard.
+    """Write the signatures of all records of the corpus in ``corpus``, a folder a shard.
 
     A killed call goes on with the shards that are missing when it is called again with the same corpus and
     method, and ends with the same bytes, whatever the number of workers.
@@ -91,17 +94,20 @@ def sign_shard(task: Task, advance: Advance) -> None:
     keys: list[Hashes] = []
     sketches: list[Sets] = []
     origins: list[tuple[str, int]] = []
-    for batch in batches(read_shard(task.path), lambda document: len(document.text), _BATCH_CHARACTERS):
-        texts = [document.text for document in batch]
+    documents = [0]
+    for batch in batches(read_record_texts(task.path), lambda each: len(each.text), _BATCH_CHARACTERS):
+        texts = [each.text for each in batch]
         digests += [blake2b(text.encode(), digest_size=16).digest() for text in texts]
-        origins += [(document.file, document.record) for document in batch]
+        origins += [(each.file, each.record) for each in batch]
+        documents += [each.documents for each in batch]
         if task.method.banding is not None:
             sets = shingles(texts, task.method.words)
             keys.append(band_keys(sets, task.method.banding))
             sketches.append(_least(sets))
-        advance(len(batch))
+        advance(sum(each.documents for each in batch))
     with whole_folder(task.folder) as aside:
         _write(aside, np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2), keys, sketches)
+        np.save(aside / "rows_of.npy", np.cumsum(documents), allow_pickle=False)
         files = write_origins(aside / "shard", origins)
         write_json(aside / "shard.json", {"files": files})
 
@@ -127,14 +133,18 @@ class SignedShard:
     def check(self) -> Hashes:
         return _open(self._folder / "check.npy")
 
+    @property
+    def rows_of(self) -> Positions:
+        return _open(self._folder / "rows_of.npy")
+
     @cached_property
     def origins(self) -> Origins:
         return Origins(self._folder / "shard")
 
-    def sketch(self, row: int) -> NDArray[np.uint32]:
-        """Return the least hashes of a document's set, ascending."""
+    def sketch(self, record: int) -> NDArray[np.uint32]:
+        """Return the least hashes of a record's set, ascending."""
         begins = _open(self._folder / "begins.npy")
-        return _open(self._folder / "sketches.npy")[begins[row] : begins[row + 1]]
+        return _open(self._folder / "sketches.npy")[begins[record] : begins[record + 1]]
 
 
 def signed_shards(folder: Path) -> list[SignedShard]:
@@ -156,7 +166,7 @@ def _write(folder: Path, digests: Hashes, keys: list[Hashes], sketches: list[Set
     rows = [digests[:, 0]]
     if keys:
         lengths = np.concatenate([np.diff(part.begins) for part in sketches])
-        # A document without a word is like no other that is not its equal.
+        # A record without a word is like no other that is not its equal.
         rows += [np.where(lengths > 0, row, digests[:, 0]) for row in np.concatenate(keys, axis=1)]
     order = np.array([np.argsort(row, kind="stable") for row in rows])
     arrays = {

@@ -87,13 +87,14 @@ def evaluation_stage(recipe: Recipe) -> Stage:
     def work(run: Run) -> dict[str, Any]:
         from tokka.evaluation.evaluate import evaluate
 
-        if not any(run.facts(f"corpus/{name}")["heldout"]["documents"] for name in recipe.sources):
+        corpora = [run.facts(f"{recipe.documents}/{name}") for name in recipe.sources]
+        if not any(corpus["heldout"]["documents"] for corpus in corpora):
             say("evaluation: no document was held out, so no bits per byte; raise evaluation.heldout")
         return evaluate(
             recipe,
             revisions=run.of("training") / "revisions",
             tokenizer=run.of("tokenizer"),
-            corpus=run.folder / "corpus",
+            corpus=run.of(recipe.documents),
             folder=run.of("evaluation"),
             root=run.root,
             base=_base_to_measure(run),
@@ -110,7 +111,7 @@ def evaluation_stage(recipe: Recipe) -> Stage:
     return Stage(
         name="evaluation",
         needs=(
-            *(f"corpus/{name}" for name in recipe.sources),
+            *(f"{recipe.documents}/{name}" for name in recipe.sources),
             *("tokenizer", "training"),
             *(["merge"] if recipe.release.merge else []),
         ),

@@ -9,47 +9,63 @@ from tokka.pipeline.base import place_of
 from tokka.pipeline.folder import Run
 from tokka.pipeline.stage import Stage
 from tokka.recipe.recipe import Recipe
+from tokka.recipe.sources import Source
+from tokka.release.hub import public_name
+from tokka.tokenizer.names import BASE
 from tokka.workspace.files import write_json
+from tokka.workspace.progress import say
 
 _FERTILITY_BYTES = 2**20
 """Of each source's held-out text, at most so much shows what the tokenizer makes of it."""
 
 
 def tokenizer_stage(recipe: Recipe) -> Stage:
-    trained = recipe.tokenizer.train
+    section = recipe.tokenizer
+    learns = section.train is not None or section.extend is not None
     # A source that a later mixture brings must not change the tokenizer under a model.
     sources = {name: source for name, source in recipe.sources.items() if name in recipe.mixture}
 
     def work(run: Run) -> dict[str, Any]:
-        from tokka.data.corpus import read_documents
         from tokka.tokenizer.copy import copy_tokenizer
+        from tokka.tokenizer.extend import extend_tokenizer
+        from tokka.tokenizer.load import load_tokenizer
         from tokka.tokenizer.train import train_tokenizer
 
-        if trained is None:
-            return copy_tokenizer(recipe.tokenizer, _place(run), run.of("tokenizer"))
-        texts: dict[str, list[Iterator[str]]] = {}
-        for name, source in sorted(sources.items()):  # their order in the recipe decides nothing
-            documents = read_documents(run.of(f"corpus/{name}"), "train")
-            texts.setdefault(source.language, []).append(document.text for document in documents)
-        by_language = {language: chain.from_iterable(parts) for language, parts in texts.items()}
-        return train_tokenizer(trained, by_language, run.of("tokenizer"))
+        folder = run.of("tokenizer")
+        if section.train is not None:
+            return train_tokenizer(section.train, _texts(run, sources), folder)
+        if section.extend is not None:
+            base = load_tokenizer(_place(run), section.revision)
+            return extend_tokenizer(section.extend, base, _texts(run, sources), folder)
+        return copy_tokenizer(section, _place(run), folder)
 
     def outside(run: Run) -> Mapping[str, str]:
         from tokka.tokenizer.copy import fingerprint
 
-        return {} if trained else fingerprint(recipe.tokenizer, _place(run))
+        return fingerprint(section, _place(run)) if section.load else {}
 
     return Stage(
         name="tokenizer",
-        needs=tuple(f"corpus/{name}" for name in sources) if trained else (),
+        needs=tuple(f"{recipe.documents}/{name}" for name in sources) if learns else (),
         decided_by={
-            "tokenizer": recipe.tokenizer.model_dump(mode="json"),
-            "languages": {name: source.language for name, source in sources.items()} if trained else {},
+            "tokenizer": recipe.tokenizer.model_dump(mode="json", exclude={"extend": {"rows", "multiple"}}),
+            "languages": {name: source.language for name, source in sources.items()} if learns else {},
         },
         work=work,
-        outputs=("tokenizer*.json", "special_tokens_map.json", "chat_template.jinja"),
+        outputs=("tokenizer*.json", "special_tokens_map.json", "chat_template.jinja", f"{BASE}/*"),
         outside=outside,
     )
+
+
+def _texts(run: Run, sources: Mapping[str, Source]) -> dict[str, Iterator[str]]:
+    """Return the training documents by language, each read once."""
+    from tokka.data.corpus import read_documents
+
+    texts: dict[str, list[Iterator[str]]] = {}
+    for name, source in sorted(sources.items()):  # their order in the recipe decides nothing
+        documents = read_documents(run.of(f"{run.recipe.documents}/{name}"), "train")
+        texts.setdefault(source.language, []).append(document.text for document in documents)
+    return {language: chain.from_iterable(parts) for language, parts in texts.items()}
 
 
 def _place(run: Run) -> str:
@@ -58,22 +74,27 @@ def _place(run: Run) -> str:
     return place_of(run.recipe.tokenizer.load, run)
 
 
-def fertility_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
+def fertility_stage(recipe: Recipe) -> Stage:
     languages = {name: source.language for name, source in recipe.sources.items()}
 
     def work(run: Run) -> dict[str, Any]:
         from tokka.data.corpus import read_documents
         from tokka.evaluation.heldout import select_texts
-        from tokka.tokenizer.fertility import fertility, fertility_plot
+        from tokka.tokenizer.fertility import fertility, fertility_plot, gains
         from tokka.tokenizer.load import load_tokenizer
 
         texts = {}
         for name, language in languages.items():
-            documents = read_documents(run.of(f"corpus/{name}"), "heldout")
+            documents = read_documents(run.of(f"{recipe.documents}/{name}"), "heldout")
             selected = select_texts((document.text for document in documents), _FERTILITY_BYTES)
             if selected:
                 texts[name] = (language, selected)
-        rows = fertility({recipe.name: load_tokenizer(run.of("tokenizer"))}, texts)
+        tokenizers = {recipe.name: load_tokenizer(run.of("tokenizer"))}
+        if recipe.tokenizer.extend is not None:
+            tokenizers[public_name(str(recipe.tokenizer.load))] = load_tokenizer(run.of("tokenizer") / BASE)
+        rows = fertility(tokenizers, texts)
+        for line in gains(rows):
+            say(f"fertility: {line}")
         write_json(run.of("fertility") / "fertility.json", [asdict(row) for row in rows])
         if rows:
             fertility_plot(rows, run.of("fertility") / "fertility.svg")
@@ -81,7 +102,7 @@ def fertility_stage(recipe: Recipe, corpora: tuple[str, ...]) -> Stage:
 
     return Stage(
         name="fertility",
-        needs=(*corpora, "tokenizer"),
+        needs=(*(f"{recipe.documents}/{name}" for name in languages), "tokenizer"),
         decided_by={"name": recipe.name, "languages": languages, "bytes": _FERTILITY_BYTES},
         work=work,
         outputs=("fertility.json",),

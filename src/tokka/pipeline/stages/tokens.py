@@ -1,6 +1,5 @@
 """From documents to tokens on disk, and from the recipe's shares to budgets."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from tokka.pipeline.folder import Run
@@ -18,7 +17,7 @@ def tokens_stage(recipe: Recipe, name: str) -> Stage:
 
         tokenizer = load_tokenizer(run.of("tokenizer"))
         return encode_corpus(
-            run.of(f"corpus/{name}"),
+            run.of(f"{recipe.documents}/{name}"),
             run.of(f"tokens/{name}"),
             tokenizer,
             allowed_specials=specials_in(templates, tokenizer),
@@ -26,7 +25,7 @@ def tokens_stage(recipe: Recipe, name: str) -> Stage:
 
     return Stage(
         name=f"tokens/{name}",
-        needs=(f"corpus/{name}", "tokenizer"),
+        needs=(f"{recipe.documents}/{name}", "tokenizer"),
         decided_by={"template": templates},
         work=work,
         outputs=("*.bin", "*.idx"),
@@ -41,7 +40,7 @@ def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
         training = recipe.training
         sizes = {name: run.facts(f"tokens/{name}")["tokens"] for name in recipe.sources}
         for name in (name for name, size in sizes.items() if not size):
-            raise MixtureError(f"mixture.{name}: {_why_empty(run.facts(f'corpus/{name}'))}")
+            raise MixtureError(f"mixture.{name}: {_why_empty(run, name)}")
         mixture = solve(
             recipe.mixture,
             sizes,
@@ -69,10 +68,13 @@ def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
     )
 
 
-def _why_empty(corpus: Mapping[str, Any]) -> str:
+def _why_empty(run: Run, name: str) -> str:
     """Say why a source has nothing to train on."""
+    corpus = run.facts(f"corpus/{name}")
+    taken = run.facts(f"documents/{name}")["removed"] if run.recipe.takes_documents_out else {"documents": 0}
     return (
         f"the source has no training document: {corpus['records']} records, of which "
         f"{sum(corpus['rejected'].values())} were kept aside (`tokka corpus rejected RUN`) and "
-        f"{corpus['heldout']['documents']} documents held out; add text, or remove the source"
+        f"{corpus['heldout']['documents']} documents held out, {taken['documents']} taken out; "
+        f"add text, or remove the source"
     )
