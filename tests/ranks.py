@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed", "torch.distributed.tensor", "ranks"])
+_context.set_forkserver_preload(
+    [
+        "torch",
+        "torch.distributed",
+        "torch.distributed.checkpoint",
+        "torch.distributed.fsdp",
+        "torch.distributed.tensor.parallel",
+        "ranks",
+    ]
+)
 
 
 def on_ranks(count: int, program: Callable[..., Any], *arguments: Any, seconds: float = 120) -> list[Any]:

@@ -27,6 +27,10 @@ class Documents:
             (np.arange(size) + rng.integers(VOCABULARY)) % VOCABULARY for size in rng.integers(5, 90, count)
         ]
 
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self._documents))
+
     def __len__(self) -> int:
         return len(self._documents)
 
@@ -81,7 +85,15 @@ def make_job(folder: Path, recipe: Recipe | None = None, budgets: Mapping[str, i
         tokens=sum(budgets.values()),
         sampler=Sampler(stores, [Part.whole(budgets)], seed=recipe.seed, sequence_length=length),
         special_tokens=SpecialTokens(eos=2),
-        locate=lambda piece: {"source": piece.source, "document": piece.document},
+        sizes={name: store.tokens for name, store in stores.items()},
+        locate=lambda piece: {
+            "source": piece.source,
+            "file": "memory",
+            "record": piece.document + 1,
+            "epoch": piece.epoch + 1,
+            "tokens": [piece.start, piece.stop],
+            "text": "",
+        },
         folder=folder,
     )
 
@@ -104,9 +116,11 @@ def curve(folder: Path) -> list[dict[str, Any]]:
 def assert_same_result(folder: Path, expected: Path) -> None:
     """Final state, revisions and curve are the same, bit for bit."""
     assert curve(folder) == curve(expected)
-    for part in ("model.safetensors", "optimizer.safetensors", "state.json"):
-        paths = [sorted((each / "checkpoints").glob("step-*"))[-1] / part for each in (folder, expected)]
-        assert paths[0].read_bytes() == paths[1].read_bytes(), part
+    newest = [sorted((each / "checkpoints").glob("step-*"))[-1] for each in (folder, expected)]
+    parts = sorted(path.name for path in newest[1].iterdir())
+    assert sorted(path.name for path in newest[0].iterdir()) == parts
+    for part in parts:
+        assert (newest[0] / part).read_bytes() == (newest[1] / part).read_bytes(), part
     published = sorted(path.relative_to(expected) for path in expected.glob("revisions/*/*"))
     assert sorted(path.relative_to(folder) for path in folder.glob("revisions/*/*")) == published
     for path in published:

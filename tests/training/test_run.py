@@ -14,15 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_job import BUDGETS, assert_same_result, curve, make_job, make_recipe
+from torch import Tensor
 from torch._dynamo.utils import counters
 from transformers import AutoModelForCausalLM
 
-from tokka.data.sampler import Batch
 from tokka.training import run as run_module
-from tokka.training.checkpoint import CheckpointError, load_newest
+from tokka.training.checkpoint import saver as saver_module
+from tokka.training.checkpoint.saved import load_newest
+from tokka.training.checkpoint.snapshot import CheckpointError
 from tokka.training.guard import TrainingStoppedError
 from tokka.training.interrupt import Interrupted
-from tokka.training.objectives import LanguageModelling, Loss
+from tokka.training.objectives import LanguageModelling
 from tokka.training.run import run
 from tokka.workspace import machine
 
@@ -69,9 +71,10 @@ def test_metrics_have_every_step_once(uninterrupted: Path):
 def test_revisions_load_in_transformers_as_what_was_trained(uninterrupted: Path):
     revision = uninterrupted / "revisions" / "2.048K"
     model = AutoModelForCausalLM.from_pretrained(revision, dtype=torch.float32)
-    masters = load_file(uninterrupted / "checkpoints" / "step-00000016" / "model.safetensors")
+    masters = load_file(uninterrupted / "checkpoints" / "step-00000016" / "rank-00000.safetensors")
     found = dict(model.named_parameters())
-    for name, master in masters.items():
+    for name in found:
+        master = masters[name]
         assert torch.equal(found[name], master.bfloat16().float()), name
 
 
@@ -82,18 +85,18 @@ def test_a_finished_run_called_again_changes_nothing_and_gives_the_same_facts(tm
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("revisions/*/*")} == before
 
 
-class StopsAt:
+class StopsAt(LanguageModelling):
     """An objective that ends the process's work at a step, as a crash would."""
 
     def __init__(self, step: int) -> None:
+        super().__init__(within_document=False)
         self._left = 2 * step  # two micro batches a step
-        self._objective = LanguageModelling(within_document=False)
 
-    def __call__(self, model: Any, batch: Batch, rows: slice) -> Loss:
+    def loss(self, *inputs: Any) -> Tensor:
         self._left -= 1
         if self._left < 0:
             raise KeyboardInterrupt
-        return self._objective(model, batch, rows)
+        return super().loss(*inputs)
 
 
 def crash_after(steps: int, folder: Path, monkeypatch: pytest.MonkeyPatch, **training: Any) -> None:
@@ -116,7 +119,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_no_bit(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     crash_after(9, tmp_path, monkeypatch)
-    path = tmp_path / "checkpoints" / "step-00000008" / "model.safetensors"
+    path = tmp_path / "checkpoints" / "step-00000008" / "rank-00000.safetensors"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -145,10 +148,10 @@ def test_a_signal_ends_the_run_after_its_step_saved(
     number: signal.Signals, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ):
     class Signals(StopsAt):
-        def __call__(self, model: Any, batch: Batch, rows: slice) -> Loss:
+        def loss(self, *inputs: Any) -> Tensor:
             if self._left == 1:  # in the middle of step 5
                 os.kill(os.getpid(), number)
-            return super().__call__(model, batch, rows)
+            return super().loss(*inputs)
 
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
@@ -168,18 +171,17 @@ def test_time_also_makes_checkpoints(tmp_path: Path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 16
 
 
-class Poisoned:
+class Poisoned(LanguageModelling):
     """Loss and gradients that are not numbers at the given steps."""
 
     def __init__(self, *steps: int) -> None:
+        super().__init__(within_document=False)
         self._steps, self._passes = steps, 0
-        self._objective = LanguageModelling(within_document=False)
 
-    def __call__(self, model: Any, batch: Batch, rows: slice) -> Loss:
-        loss = self._objective(model, batch, rows)
+    def loss(self, *inputs: Any) -> Tensor:
         self._passes += 1
-        bad = (self._passes + 1) // 2 in self._steps
-        return Loss(loss.total * math.nan if bad else loss.total, loss.targets)
+        is_bad = (self._passes + 1) // 2 in self._steps
+        return super().loss(*inputs) * (math.nan if is_bad else 1)
 
 
 def test_bad_steps_are_skipped_and_recorded_with_their_documents(
@@ -236,17 +238,15 @@ def test_more_than_one_rank_is_refused(tmp_path: Path):
 def test_a_checkpoint_that_cannot_be_written_stops_the_run_with_the_one_before_whole(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from tokka.training import checkpoint
+    write = saver_module.write_pieces
 
-    saved = checkpoint.save_file
-
-    def full(tensors: Any, path: Path) -> None:
+    def full(path: Path, pieces: Any) -> Any:
         if "step-00000006" in str(path):
             raise OSError(28, "No space left on device")
-        saved(tensors, path)
+        return write(path, pieces)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(saver_module, "write_pieces", full)
         with pytest.raises(CheckpointError, match=r"No space left on device.*step-00000004 stays whole"):
             run(make_job(tmp_path))
     run(make_job(tmp_path))
@@ -257,8 +257,8 @@ def test_random_state_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.M
     draws: list[tuple[float, float, float]] = []
 
     class Random(StopsAt):
-        def __call__(self, model: Any, batch: Batch, rows: slice) -> Loss:
-            loss = super().__call__(model, batch, rows)
+        def loss(self, *inputs: Any) -> Tensor:
+            loss = super().loss(*inputs)
             draws.append((random.random(), float(np.random.rand()), float(torch.rand(()))))
             return loss
 
@@ -318,9 +318,9 @@ def test_a_base_of_another_shape_is_refused(tmp_path: Path, uninterrupted: Path)
 
 def test_fp32_revisions_hold_the_masters(tmp_path: Path):
     run(make_job(tmp_path, make_recipe(precision="fp32")))
-    masters = load_file(tmp_path / "checkpoints" / "step-00000016" / "model.safetensors")
+    masters = load_file(tmp_path / "checkpoints" / "step-00000016" / "rank-00000.safetensors")
     published = load_file(tmp_path / "revisions" / "2.048K" / "model.safetensors")
-    assert all(torch.equal(published[name], master) for name, master in masters.items())
+    assert all(torch.equal(tensor, masters[name]) for name, tensor in published.items())
 
 
 def test_old_records_without_a_checkpoint_are_begun_anew(tmp_path: Path, uninterrupted: Path):
@@ -330,11 +330,15 @@ def test_old_records_without_a_checkpoint_are_begun_anew(tmp_path: Path, uninter
     assert_same_result(tmp_path / "again", uninterrupted)
 
 
-def test_budgets_are_part_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_mixture_may_change_under_a_run_but_not_what_was_trained_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     crash_after(5, tmp_path, monkeypatch)
     other = BUDGETS | {"finnish": 1024, "english": 1024}
-    with pytest.raises(ValueError, match=r"budgets\.finnish was 1536 and is 1024"):
+    with pytest.raises(ValueError, match=r"a change of the mixture may only concern what was not trained"):
         run(make_job(tmp_path, budgets=other))
+    with pytest.raises(ValueError, match=r"tokens was 2048 and is 1024"):
+        run(make_job(tmp_path, budgets={"finnish": 768, "english": 256}))
 
 
 @pytest.mark.slow

@@ -148,6 +148,10 @@ class Guard(Section):
         gt=1,
         description="Skip a step whose gradient norm exceeds this multiple of the running median.",
     )
+    base: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="What to do about a `model.base` that is damaged, untrained or read wrongly. `warn`: go on.",
+    )
 
 
 class Training(Section):

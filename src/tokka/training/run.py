@@ -2,29 +2,36 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tokka.data.sampler import Piece
+from tokka.data.trace import Locate, trace_batch, trace_lines
 from tokka.models.hugging_face import SpecialTokens
+from tokka.models.identity import Identity
 from tokka.models.spec import spec_for
-from tokka.models.weights import save_hf
+from tokka.parallel.weights import save_hf
 from tokka.recipe.recipe import Recipe
-from tokka.training.checkpoint import load_newest, save
+from tokka.training.checkpoint.saved import load_newest
+from tokka.training.checkpoint.saver import Saver
 from tokka.training.device import Numerics, keep_freed_memory, peak_memory
 from tokka.training.engine import Engine, Outcome
 from tokka.training.facts import summarise
 from tokka.training.guard import TrainingStoppedError
-from tokka.training.interrupt import Interrupted, stop_on_signal
+from tokka.training.interrupt import Interrupted, StopRequest, stop_on_signal
 from tokka.training.loader import BatchSampler, Loaded, Loader
 from tokka.training.metrics import Metrics
 from tokka.training.objectives import LanguageModelling
 from tokka.training.plan import Plan
-from tokka.workspace.progress import progress, say
+from tokka.training.world import World
+from tokka.workspace.progress import Progress, progress, say
+
+_SHOWN_DOCUMENTS = 8
+"""Of a skipped step so many are printed; ``skipped.jsonl`` has all."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +40,20 @@ class Job:
 
     Attributes:
         recipe: decides everything.
-        budgets: tokens that each source gives.
+        tokens: the budget, a whole number of batches.
         sampler: gives the batches.
         special_tokens: named in the published revisions.
-        locate: tells where a piece of a skipped batch comes from, as JSON content.
+        sizes: tokens of one epoch of each source.
+        locate: tells where a piece of a skipped batch comes from.
         folder: gets the metrics, checkpoints and revisions.
     """
 
     recipe: Recipe
-    budgets: Mapping[str, int]
+    tokens: int
     sampler: BatchSampler
     special_tokens: SpecialTokens
-    locate: Callable[[Piece], dict[str, Any]]
+    sizes: Mapping[str, int]
+    locate: Locate
     folder: Path
 
 
@@ -61,65 +70,81 @@ class _Run:
 
     def __init__(self, job: Job) -> None:
         recipe, training = job.recipe, job.recipe.training
-        if training.layout.ranks > 1:
-            raise ValueError(
-                f"training.layout asks for {training.layout.ranks} ranks, and training runs on one device so "
-                f"far: leave the layout out"
-            )
-        self.job = job
-        self.plan = Plan.of(training, job.budgets)
+        self.job, self.world = job, World()
+        self.plan = Plan.of(training, job.tokens)
         keep_freed_memory()
         found = load_newest(job.folder / "checkpoints")
         if found is not None:
             _check_settings(found.state["settings"], _settings(job), job.folder)
             job.sampler.load_state(found.state["sampler"])
-            say(f"training: goes on after step {found.step} of {self.plan.steps}")
+            self._say(f"training: goes on after step {found.step} of {self.plan.steps}")
         self.flops_per_token = spec_for(recipe.model).flops_per_token(recipe.model, training.sequence_length)
         self.numerics = Numerics.choose(training, found.state["machine"] if found else None)
         objective = LanguageModelling(within_document=training.within_document)
         self.engine = Engine(
-            recipe.model, training, self.plan, self.numerics, objective, seed=recipe.seed, snapshot=found
+            recipe.model, training, self.plan, self.numerics, objective, seed=recipe.seed, saved=found
         )
+        self.saver = Saver(job.folder / "checkpoints", keep=training.checkpoints.keep)
         self.consumed = job.sampler.state()
         self.saved_at = time.monotonic()
+        self.metrics: Metrics | None = None
+        self.bar: Progress | None = None
 
     def finish(self) -> dict[str, Any]:
         """Do the steps that are left; return the facts of all."""
         left = self.plan.steps - self.engine.step
         if self.engine.step in self.plan.revisions and not self._revision().exists():
             self._publish()
-        with (
-            Metrics(self.job.folder, last_step=self.engine.step) as metrics,
-            Loader(self.job.sampler, self.job.recipe.training.batch_sequences, batches=left) as loader,
-            progress("training", left * self.plan.batch_tokens, "tokens") as bar,
-            stop_on_signal() as stop,
-        ):
+        with ExitStack() as stack:
+            stack.callback(self.saver.close)
+            if self.world.is_first:
+                self.metrics = stack.enter_context(Metrics(self.job.folder, last_step=self.engine.step))
+                self.bar = stack.enter_context(progress("training", left * self.plan.batch_tokens, "tokens"))
+            sequences, rows = self.job.recipe.training.batch_sequences, self.engine.rows
+            loader = stack.enter_context(Loader(self.job.sampler, sequences, batches=left, rows=rows))
+            stop = stack.enter_context(stop_on_signal())
             for _ in range(left):
-                outcome = self._step(loader, metrics)
-                bar.advance(self.plan.batch_tokens, f"loss {outcome.loss:.3f}")
-                if self._save_is_due() or stop.signal:
-                    metrics.sync()
-                    self._save()
-                if self.engine.step in self.plan.revisions:
-                    self._publish()
-                if stop.signal:
-                    say(
-                        f"training: stopped and saved after step {self.engine.step}; the same command goes on"
-                    )
-                    raise Interrupted(128 + stop.signal)
-        return summarise(self.job.folder, self.plan, self.numerics, self.flops_per_token) | {
-            "parameters": sum(master.numel() for master in self.engine.optimizer.masters.values())
-        }
+                self._step(loader)
+                self._keep(stop)
+            self.saver.wait()
+        return self.world.broadcast(self._facts() if self.world.is_first else {})
 
-    def _step(self, loader: Loader, metrics: Metrics) -> Outcome:
+    def _step(self, loader: Loader) -> None:
         begun = time.perf_counter()
         loaded = loader.next()
         outcome = self.engine.advance(loaded.batch)
         self.consumed = loaded.state
-        metrics.record(self._row(loaded, outcome, time.perf_counter() - begun))
-        if outcome.skipped is not None:
-            self._report_skipped(loaded, outcome, metrics)
-        return outcome
+        self._record(loaded, outcome, time.perf_counter() - begun)
+        if self.engine.guard.gives_up:
+            steps, skipped = self.job.recipe.training.guard.max_bad_steps, self.job.folder / "skipped.jsonl"
+            raise TrainingStoppedError(
+                f"stopped at step {self.engine.step}: {steps} steps in a row were skipped, this one because "
+                f"{outcome.skipped}. The weights are as before. Look at the documents in {skipped}, lower "
+                f"training.optimizer.lr, or raise training.guard.max_bad_steps"
+            )
+
+    def _keep(self, stop: StopRequest) -> None:
+        """Save and publish what is due after a step; all ranks decide together what that is."""
+        signal, late, failed = self.world.largest([stop.signal, self._is_late(), self.saver.failed])
+        if failed:
+            self.saver.wait()
+        if signal or late or self.engine.step in self.plan.checkpoints:
+            self._save()
+        if signal or self.engine.step in self.plan.revisions:
+            self.saver.wait()
+        if self.engine.step in self.plan.revisions:
+            self._publish()
+        if signal:
+            self._say(f"training: stopped and saved after step {self.engine.step}; the same command goes on")
+            raise Interrupted(128 + signal)
+
+    def _record(self, loaded: Loaded, outcome: Outcome, seconds: float) -> None:
+        if self.bar is not None:
+            self.bar.advance(self.plan.batch_tokens, f"loss {outcome.loss:.3f}")
+        if self.metrics is not None:
+            self.metrics.record(self._row(loaded, outcome, seconds))
+            if outcome.skipped is not None:
+                self._report_skipped(loaded, outcome, self.metrics)
 
     def _row(self, loaded: Loaded, outcome: Outcome, seconds: float) -> dict[str, Any]:
         """Return the line of metrics.jsonl; a number that is not finite is null, as JSON has none."""
@@ -131,6 +156,7 @@ class _Run:
             "grad_norm": _finite(outcome.norm),
             "skipped": outcome.skipped,
             "sources": loaded.tokens,
+            "epochs": {name: round(given / self.job.sizes[name], 6) for name, given in loaded.tokens.items()},
             "tokens_per_second": round(self.plan.batch_tokens / seconds, 1),
             "step_seconds": round(seconds, 6),
             "data_seconds": round(loaded.seconds, 6),
@@ -139,48 +165,54 @@ class _Run:
 
     def _report_skipped(self, loaded: Loaded, outcome: Outcome, metrics: Metrics) -> None:
         step = self.engine.step
+        documents = trace_batch(loaded.batch, self.job.locate)
         say(f"warning: step {step} skipped: {outcome.skipped}")
+        for line in trace_lines(documents[:_SHOWN_DOCUMENTS]):
+            say(line)
+        if len(documents) > _SHOWN_DOCUMENTS:
+            say(f"and more: `tokka corpus trace {self.job.folder.parent} --step {step}`")
         metrics.record_skipped(
             {
                 "step": step,
                 "reason": outcome.skipped,
                 "loss": _finite(outcome.loss),
                 "grad_norm": _finite(outcome.norm),
-                "documents": [self.job.locate(piece) for row in loaded.batch.origins for piece in row],
+                "documents": documents,
             }
         )
-        if self.engine.guard.gives_up:
-            raise TrainingStoppedError(
-                f"stopped at step {step}: {self.job.recipe.training.guard.max_bad_steps} steps in a row were "
-                f"skipped, this one because {outcome.skipped}. The weights are as before. Look at the "
-                f"documents in {self.job.folder / 'skipped.jsonl'}, lower training.optimizer.lr, or raise "
-                f"training.guard.max_bad_steps"
-            )
 
-    def _save_is_due(self) -> bool:
+    def _is_late(self) -> bool:
         minutes = self.job.recipe.training.checkpoints.minutes
-        late = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        return late or self.engine.step in self.plan.checkpoints
+        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def _save(self) -> None:
+        if self.metrics is not None:
+            self.metrics.sync()
         snapshot = self.engine.snapshot(
             sampler=self.consumed, machine=self.numerics.as_json(), settings=_settings(self.job)
         )
-        save(self.job.folder / "checkpoints", snapshot, keep=self.job.recipe.training.checkpoints.keep)
+        self.saver.save(snapshot, milestone=self.engine.step in self.plan.milestones)
         self.saved_at = time.monotonic()
+
+    def _facts(self) -> dict[str, Any]:
+        config = self.job.recipe.model
+        shapes = spec_for(config).build_meta(config).parameters()
+        return summarise(self.job.folder, self.plan, self.numerics, self.flops_per_token) | {
+            "parameters": sum(parameter.numel() for parameter in shapes)
+        }
+
+    def _say(self, message: str) -> None:
+        if self.world.is_first:
+            say(message)
 
     def _revision(self) -> Path:
         return self.job.folder / "revisions" / self.plan.revisions[self.engine.step]
 
     def _publish(self) -> None:
-        recipe = self.job.recipe
-        save_hf(
-            self.engine.model,
-            recipe.model,
-            self._revision(),
-            special_tokens=self.job.special_tokens,
-            dtype=torch.bfloat16 if recipe.training.precision == "bf16" else torch.float32,
-        )
+        config = self.job.recipe.model
+        dtype = torch.bfloat16 if self.job.recipe.training.precision == "bf16" else torch.float32
+        identity = Identity.new(config, self.job.special_tokens, dtype)
+        save_hf(self.engine.optimizer.masters, config, self._revision(), identity=identity)
 
 
 def _finite(number: float) -> float | None:
@@ -189,12 +221,12 @@ def _finite(number: float) -> float | None:
 
 def _settings(job: Job) -> dict[str, Any]:
     """Return what must not change while a run goes on; how it is computed and saved may."""
-    how = {"micro_batch", "activation_checkpointing", "compile", "layout", "checkpoints", "guard"}
+    how = {"micro_batch", "activation_checkpointing", "compile", "layout", "checkpoints", "guard", "limits"}
     return {
         "seed": job.recipe.seed,
         "model": job.recipe.model.model_dump(mode="json", exclude={"base"}),
-        "training": job.recipe.training.model_dump(mode="json", exclude=how),
-        "budgets": dict(job.budgets),
+        "training": job.recipe.training.model_dump(mode="json", exclude=how | {"tokens"}),
+        "tokens": job.tokens,
     }
 
 
