@@ -37,6 +37,7 @@ def tiny_recipe(name: str, *sources: str, **changes: Any) -> dict[str, Any]:
             "schedule": {"warmup": 4096, "min_lr": 1e-4},
             "checkpoints": {"revisions": 16_384},
             "precision": "fp32",
+            "guard": {"base": "warn"},
         },
         "evaluation": {"heldout": 0.1, "heldout_bytes": "8K", "prompts": ["Poro"]},
         "release": {"repo": f"herd/{name}", "title": name.title()},

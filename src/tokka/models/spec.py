@@ -57,6 +57,11 @@ class ModelSpec:
     from_hf_config: Callable[[Mapping[str, Any]], Any]
     parameter_of: Callable[[Any, str], str | None]
 
+    @property
+    def token_rows(self) -> frozenset[str]:
+        """Names of the matrices with a row for each token; tied embeddings lack the second."""
+        return frozenset((f"{self.entry[0]}.weight", "lm_head.weight"))
+
     def build_meta(self, config: Config) -> LanguageModel:
         """Build without storage, for shapes and names or to be filled later."""
         with torch.device("meta"):

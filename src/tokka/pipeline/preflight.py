@@ -69,7 +69,10 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
             )
         return
     if is_recipe(name):
-        return  # its tokenizer fits its model, whose shape this recipe's has
+        made = None if check_base_recipe(recipe, root) else base_recipe(recipe, root)
+        if made is not None and made.recipe.tokenizer.train is not None:
+            yield from _rows(recipe, made.recipe.tokenizer.train.vocab_size)
+        return
     found = local_folder(name, "tokenizer.json", root, revision)
     if found is None:
         why_not = hub.why_not("model", name, revision)
@@ -81,15 +84,23 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
     except (OSError, ValueError) as error:
         yield Problem("tokenizer.load", str(error))
         return
-    if tokenizer.size > recipe.model.vocab_size:
-        yield Problem(
-            "model.vocab_size",
-            f"{recipe.model.vocab_size}, but the tokenizer {name} has {tokenizer.size} entries; make it at "
-            f"least {tokenizer.size}, best a multiple of 128",
-        )
+    yield from _rows(recipe, tokenizer.size)
     theirs = None if base is None else local_folder(base, "tokenizer.json", root)
     if theirs is not None and (theirs / "tokenizer.json").is_file():
         yield from _moved_ids(found / "tokenizer.json", theirs / "tokenizer.json", str(base))
+
+
+def _rows(recipe: Recipe, size: int) -> Iterator[Problem]:
+    """Find fewer rows of the embedding than a tokenizer of ``size`` entries, and what is added to it, needs."""
+    extend = recipe.tokenizer.extend
+    needed, multiple = size + (extend.added if extend else 0), extend.multiple if extend else 128
+    if needed > recipe.model.vocab_size:
+        more = f" and {extend.added} are added" if extend else ""
+        yield Problem(
+            "model.vocab_size",
+            f"{recipe.model.vocab_size}, but the tokenizer {recipe.tokenizer.load} has {size} entries{more}; make "
+            f"it at least {needed}, best {-(-needed // multiple) * multiple}, a multiple of {multiple}",
+        )
 
 
 def _moved_ids(stated: Path, theirs: Path, base: str) -> Iterator[Problem]:
@@ -143,7 +154,7 @@ def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
     if is_recipe(base):
         problems = check_base_recipe(recipe, root)
         made = None if problems else base_recipe(recipe, root)
-        yield from problems if made is None else _differences(recipe.model, made.recipe.model)
+        yield from problems if made is None else _differences(recipe, made.recipe.model)
         return
     found = local_folder(base, "config.json", root)
     if found is None:
@@ -157,11 +168,12 @@ def _base(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
     except (OSError, ValueError) as error:
         yield Problem("model.base", f"{path}: {str(error).removeprefix('config.json: ')}")
         return
-    yield from _differences(recipe.model, config)
+    yield from _differences(recipe, config)
 
 
-def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem]:
+def _differences(recipe: Recipe, base: Llama | Bloom) -> Iterator[Problem]:
     """Find keys of the ``model`` section that disagree with the weights it continues from."""
+    stated = recipe.model
     if stated.architecture != base.architecture:
         yield Problem("model.architecture", f"{stated.architecture}, but the base is {base.architecture}")
         return
@@ -169,7 +181,8 @@ def _differences(stated: Llama | Bloom, base: Llama | Bloom) -> Iterator[Problem
     # The base brings its own weights, and may be continued on shorter sequences than it could read.
     for key in (key for key in wanted if key not in ("architecture", "base", "init_std")):
         shorter = key == "max_sequence_length" and wanted[key] <= there[key]
-        if wanted[key] != there[key] and not shorter:
+        extended = key == "vocab_size" and recipe.tokenizer.extend and wanted[key] >= there[key]
+        if wanted[key] != there[key] and not shorter and not extended:
             message = f"{_yaml(wanted[key])}, but the base has {_yaml(there[key])}; write that"
             yield Problem(f"model.{key}", message)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tokka.recipe.section import Count, Section
-from tokka.recipe.sizes import Bytes
+from tokka.recipe.sizes import Bytes, Tokens
 
 
 class Task(Section):
@@ -43,7 +43,16 @@ class Evaluation(Section):
     heldout_bytes: Bytes = Field(
         2**20, description="Of each source's held-out text, at most this many bytes are scored."
     )
+    during: Tokens | None = Field(
+        None, description="Also measure bits per byte while training, every so many tokens; null for never."
+    )
+    during_bytes: Bytes = Field(
+        2**15, description="Of each source's held-out text, at most this many bytes are measured then."
+    )
     tasks: list[Task] = Field([], description="Benchmarks of lm-evaluation-harness.")
+    decontaminate: bool = Field(
+        True, description="Take documents that hold items of the tasks out of what is trained on."
+    )
     prompts: list[str] = Field([], description="Continued by every revision; shown in the report.")
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from tokka.recipe.section import Section
+from tokka.recipe.section import Count, Section
 from tokka.recipe.sizes import Bytes, Tokens
 
 
@@ -45,6 +45,28 @@ class TrainedTokenizer(Section):
         return self
 
 
+class Extension(Section):
+    """Merges for new languages, added to a loaded tokenizer, whose own tokens stay as they are."""
+
+    added: Annotated[Tokens, Field(gt=0)] = Field(description="Tokens to add.")
+    languages: list[str] = Field(
+        min_length=1,
+        description="The new languages, which the merges are learned from. Merges that the other languages "
+        "would use too are left out.",
+    )
+    sample_bytes: Bytes = Field(
+        2**25, description="Bytes of text of the new languages to learn from, and as many of the others."
+    )
+    rows: Literal["mean", "random", "zero"] = Field(
+        "mean",
+        description="How the new rows of embedding and output begin: as the mean of those of the old tokens "
+        "that each new one is made of, at random, or at zero.",
+    )
+    multiple: Count = Field(
+        64, description="model.vocab_size is a multiple of this; the rows beyond the tokens are never used."
+    )
+
+
 class Tokenizer(Section):
     """Exactly one of ``train`` and ``load``."""
 
@@ -55,8 +77,14 @@ class Tokenizer(Section):
     )
     revision: str | None = Field(None, description="Revision of a tokenizer that is loaded from the hub.")
 
+    extend: Extension | None = Field(
+        None, description="Add tokens of new languages to the one that is loaded."
+    )
+
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.train is None) == (self.load is None):
             raise ValueError("give either `train` or `load`, one of them")
+        if self.extend is not None and self.load is None:
+            raise ValueError("`extend` adds to a tokenizer that exists; name it in `load`")
         return self

@@ -162,6 +162,11 @@ class Training(Section):
     )
     sequence_length: Length = Field(description="Tokens of one training sequence.")
     batch_tokens: Tokens = Field(description="Tokens of one optimizer step; a multiple of sequence_length.")
+    embeddings_first: TokensOrNone = Field(
+        0,
+        description="So many tokens train embedding and output alone, such as the new rows of an extended "
+        "vocabulary; then all weights.",
+    )
     micro_batch: Count = Field(1, description="Sequences of one forward and backward pass, per rank.")
     optimizer: Optimizer = Field(description="AdamW and its settings.")
     schedule: Schedule = Field(Schedule(), description="The learning rate over tokens.")
@@ -255,6 +260,11 @@ class Training(Section):
         if schedule.min_lr > self.optimizer.lr:
             raise ValueError(
                 f"schedule.min_lr {schedule.min_lr:g} exceeds optimizer.lr {self.optimizer.lr:g}"
+            )
+        if budget is not None and self.embeddings_first >= budget:
+            raise ValueError(
+                f"embeddings_first {self.embeddings_first} leaves nothing of the budget, training.tokens "
+                f"{budget}, to the other weights; shorten it"
             )
         for key in ("warmup", "decay"):
             length = getattr(schedule, key)

@@ -1,7 +1,7 @@
 """How many tokens a text costs: tokenizers compared per language and source."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -105,6 +105,20 @@ def fertility(
                 )
             )
     return rows
+
+
+def gains(rows: Sequence[Fertility]) -> Iterator[str]:
+    """Yield what the first tokenizer saves each source against the second, in words; nothing without one."""
+    names = list(dict.fromkeys(row.tokenizer for row in rows))
+    if len(names) != 2:
+        return
+    after, before = ([row for row in rows if row.tokenizer == name] for name in names)
+    for new, old in zip(after, before, strict=True):
+        change = 100 * (new.tokens / old.tokens - 1)
+        yield (
+            f"{new.source} ({new.language}): {old.tokens_per_word:.2f} tokens per word before, "
+            f"{new.tokens_per_word:.2f} now ({change:+.1f}%)"
+        )
 
 
 def fertility_table(rows: Sequence[Fertility]) -> "Table":

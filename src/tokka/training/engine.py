@@ -1,5 +1,6 @@
 """One run's training state on one device, moved on a step at a time."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 
 from tokka.data.sampler import Batch
 from tokka.models.model import LanguageModel
-from tokka.models.spec import Config
+from tokka.models.spec import Config, spec_for
 from tokka.parallel.model import TrainingModel
 from tokka.recipe.training import Training
 from tokka.training.build import begin
@@ -16,7 +17,7 @@ from tokka.training.checkpoint.snapshot import Snapshot
 from tokka.training.cross_entropy import IGNORED
 from tokka.training.device import Numerics
 from tokka.training.guard import Guard
-from tokka.training.objectives import Objective
+from tokka.training.objectives import Inputs, Objective
 from tokka.training.optimizer import Optimizer
 from tokka.training.plan import Plan
 from tokka.training.random_state import random_state, seed_all, set_random_state
@@ -80,7 +81,11 @@ class Engine:
         self.parallel.place()
         if saved is None:
             begin(self.parallel.parameters, config, seed)
-        self.optimizer = Optimizer(self.parallel.parameters, training.optimizer, numerics.compute_dtype)
+        waiting = _all_but_embeddings(config, self.parallel.parameters) if training.embeddings_first else ()
+        self.optimizer = Optimizer(
+            self.parallel.parameters, training.optimizer, numerics.compute_dtype, waiting
+        )
+        self._first = [name for name in self.parallel.counted if name not in waiting]
         self.guard = Guard(training.guard)
         if saved is not None:
             self._restore(saved)
@@ -101,11 +106,15 @@ class Engine:
         Where that goes wrong, all weights and moments stay as they are, on every rank.
         """
         inputs = self._objective.inputs(batch)
+        before = self.step * self._plan.batch_tokens
+        embeddings_only = before < self._training.embeddings_first
+        if before - self._plan.batch_tokens < self._training.embeddings_first <= before:
+            self.guard.forget_norms()  # from here on the norm is that of all weights
         share = self.parallel.accumulate(inputs.tokens, inputs.targets, inputs.documents)
         total, targets, norm = self.parallel.total(
             share,
             int((inputs.targets != IGNORED).sum()),
-            self.optimizer.gradient_norm(self.parallel.counted),
+            self.optimizer.gradient_norm(self._first if embeddings_only else self.parallel.counted),
         )
         loss = total / targets if targets else float("nan")
         norm /= max(targets, 1)
@@ -113,11 +122,21 @@ class Engine:
         middle = (self.step + 0.5) * self._plan.batch_tokens
         lr = learning_rate(self._training.schedule, self._training.optimizer.lr, middle, self._plan.tokens)
         if skipped is None:
-            self.optimizer.step(lr, divisor=targets, norm=norm)
+            self.optimizer.step(lr, divisor=targets, norm=norm, without_waiting=embeddings_only)
         else:
             self.optimizer.forget_gradients()
         self.step += 1
         return Outcome(loss, norm, lr, skipped)
+
+    def measure(self, inputs: Inputs) -> float:
+        """Return the loss, summed over all valid targets, of a batch of which this rank is given its rows.
+
+        Nothing is changed. It costs what a step does: a pipeline's schedule has no forward pass alone.
+        """
+        share = self.parallel.accumulate(inputs.tokens, inputs.targets, inputs.documents)
+        self.optimizer.forget_gradients()
+        total, _, _ = self.parallel.total(share, 0, self.optimizer.gradient_norm(()))
+        return total
 
     def snapshot(self, **more: Any) -> Snapshot:
         """Return everything that the next step depends on; ``more`` is kept with it, as JSON content."""
@@ -127,6 +146,7 @@ class Engine:
             optimizer=self.optimizer.state(),
             state={
                 "updates": self.optimizer.updates,
+                "updates_without_waiting": self.optimizer.updates_without_waiting,
                 "guard": self.guard.state(),
                 **more,
             },
@@ -136,7 +156,11 @@ class Engine:
     def _restore(self, saved: Saved) -> None:
         self.step = saved.step
         saved.load({**self.optimizer.masters, **self.optimizer.state()})
-        self.optimizer.go_on(saved.state["updates"])
+        self.optimizer.go_on(saved.state["updates"], saved.state.get("updates_without_waiting", 0))
         self.guard.load(saved.state["guard"])
         if saved.own is not None:
             set_random_state(saved.own["random"])
+
+
+def _all_but_embeddings(config: Config, names: Iterable[str]) -> set[str]:
+    return set(names) - spec_for(config).token_rows

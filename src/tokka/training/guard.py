@@ -40,6 +40,10 @@ class Guard:
         """Whether ``max_bad_steps`` steps in a row were bad."""
         return self._bad >= self._settings.max_bad_steps
 
+    def forget_norms(self) -> None:
+        """Begin the running median anew: what the norm is of has changed."""
+        self._norms = []
+
     def state(self) -> dict[str, Any]:
         """Return recent gradient norms and the count of bad steps, as JSON content."""
         return {"norms": self._norms, "bad": self._bad}

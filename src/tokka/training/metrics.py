@@ -11,6 +11,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tokka.workspace.files import whole_file
 
+HELDOUT = "heldout.jsonl"
+
 
 class StepLog:
     """A file of JSON lines, each with its ``step``, that survives a kill and can be cut back to a step."""
@@ -56,12 +58,14 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 class Metrics:
-    """``metrics.jsonl``, ``skipped.jsonl`` and ``tensorboard/`` of a training folder."""
+    """``metrics.jsonl``, ``skipped.jsonl``, ``heldout.jsonl`` and ``tensorboard/`` of a training folder."""
 
     def __init__(self, folder: Path, *, last_step: int) -> None:
         """Continue after ``last_step``; whatever an earlier attempt recorded beyond it is dropped."""
         self._steps = StepLog(folder / "metrics.jsonl", last_step=last_step)
         self._skipped = StepLog(folder / "skipped.jsonl", last_step=last_step)
+        self._heldout = StepLog(folder / HELDOUT, last_step=last_step)
+        self._measured = {row["step"] for row in read_steps(folder / HELDOUT)}
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
 
     def record(self, step: Mapping[str, Any]) -> None:
@@ -75,10 +79,21 @@ class Metrics:
         """Record why a step was skipped, and the documents of its batch."""
         self._skipped.append(step)
 
+    def has_measured(self, step: int) -> bool:
+        """Tell whether held-out text was measured after ``step``."""
+        return step in self._measured
+
+    def record_heldout(self, measured: Mapping[str, Any]) -> None:
+        """Record bits per byte of held-out text; see docs/training.md for its keys."""
+        self._heldout.append(measured)
+        for language, bits in measured["languages"].items():
+            self._board.add_scalar(f"heldout/{language}", bits, measured["step"])
+
     def sync(self) -> None:
         """Make everything recorded survive a power cut."""
         self._steps.sync()
         self._skipped.sync()
+        self._heldout.sync()
         self._board.flush()
 
     def __enter__(self) -> Self:
@@ -89,4 +104,5 @@ class Metrics:
     ) -> None:
         self._steps.close()
         self._skipped.close()
+        self._heldout.close()
         self._board.close()

@@ -1,6 +1,6 @@
 """AdamW on fp32 master weights, for a model that computes in bf16 or fp32."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,28 @@ class Optimizer:
     model's parameters are copies of the masters, rounded anew after each update; in fp32 they are the
     masters. Weight decay applies to matrices, not to vectors (biases, norms), as in Megatron-LM.
 
+    Weights that wait, such as all but the embeddings while new tokens find their place, are left alone by an
+    update that says so, and so are their moments; their bias correction begins with their own first update.
+
     Attributes:
         masters: fp32 weights by name; of a sharded parameter a distributed tensor.
         gradients: summed so far, fp32, of what this rank holds of each parameter.
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], settings: Settings, dtype: torch.dtype
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        settings: Settings,
+        dtype: torch.dtype,
+        waiting: Collection[str] = (),
     ) -> None:
-        """Take over ``parameters``, which are fp32, and let their model compute in ``dtype``."""
+        """Take over ``parameters``, which are fp32, and let their model compute in ``dtype``.
+
+        ``waiting`` names those that updates may leave alone.
+        """
         self.clip = settings.clip
-        self.updates = 0
+        self.updates = self.updates_without_waiting = 0
+        self._waiting = frozenset(waiting)
         self._parameters = parameters
         self.masters: dict[str, Tensor] = {name: value.detach() for name, value in parameters.items()}
         self._local = {name: _local(master) for name, master in self.masters.items()}
@@ -62,15 +73,18 @@ class Optimizer:
 
     def gradient_norm(self, names: Iterable[str]) -> Tensor:
         """Return the Euclidean norm of what this rank holds of the summed gradients of ``names``, fp32."""
-        return torch.nn.utils.get_total_norm([self.gradients[name] for name in names])
+        held = [self.gradients[name] for name in names]
+        device = next(iter(self._local.values())).device
+        return torch.nn.utils.get_total_norm(held) if held else torch.zeros((), device=device)
 
-    def step(self, lr: float, *, divisor: float, norm: float) -> None:
-        """Update every weight.
+    def step(self, lr: float, *, divisor: float, norm: float, without_waiting: bool = False) -> None:
+        """Update every weight, or all but those that wait.
 
         Args:
             lr: learning rate.
             divisor: what summed gradients are divided by: the count of targets of the batch.
             norm: of the gradients after that division; where it exceeds the limit, all are scaled down to it.
+            without_waiting: leave those alone, their moments included.
         """
         scale = divisor if self.clip is None else divisor * max(1.0, norm / self.clip)
         # The fused kernel divides gradients by this as it reads them: clipping costs no pass of its own.
@@ -78,8 +92,11 @@ class Optimizer:
         self._adamw.grad_scale = torch.tensor(scale, dtype=torch.float32, device=device)  # type: ignore[attr-defined]
         for group in self._adamw.param_groups:
             group["lr"] = lr
+        for name in self._waiting:  # AdamW passes over a weight without a gradient
+            self._local[name].grad = None if without_waiting else self.gradients[name]
         self._adamw.step()
         self.updates += 1
+        self.updates_without_waiting += without_waiting
         self._round()
         self.forget_gradients()
 
@@ -95,11 +112,15 @@ class Optimizer:
             for moment in ("exp_avg", "exp_avg_sq")
         }
 
-    def go_on(self, updates: int) -> None:
-        """Continue after ``updates`` updates, now that masters and moments were filled in place."""
-        self.updates = updates
-        for state in self._adamw.state.values():
-            state["step"].fill_(updates)
+    def go_on(self, updates: int, without_waiting: int = 0) -> None:
+        """Continue after ``updates`` updates, now that masters and moments were filled in place.
+
+        So many of them were ``without_waiting``.
+        """
+        self.updates, self.updates_without_waiting = updates, without_waiting
+        for name, local in self._local.items():
+            own = updates - without_waiting if name in self._waiting else updates
+            self._adamw.state[local]["step"].fill_(own)
         self._round()
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ class Plan:
         revisions: the name of each revision, by the step after which it is published.
         checkpoints: steps after which a checkpoint is saved, also those of all revisions and milestones.
         milestones: steps whose checkpoint is never removed.
+        measured: steps after which held-out text is measured, 0 among them; none where that is not asked for.
     """
 
     tokens: int
@@ -31,10 +32,11 @@ class Plan:
     revisions: Mapping[int, str]
     checkpoints: frozenset[int]
     milestones: frozenset[int]
+    measured: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, training: Training, tokens: int) -> Self:
-        """Make the plan.
+    def of(cls, training: Training, tokens: int, *, during: int | None = None) -> Self:
+        """Make the plan; ``during`` are the tokens between measurements of held-out text.
 
         A revision is due at the step nearest to each multiple of ``checkpoints.revisions`` tokens, and named
         by that multiple, as Poro's branches are. The last step always gives one, named by the whole budget.
@@ -71,6 +73,9 @@ class Plan:
             revisions=dict(sorted(revisions.items())),
             checkpoints=frozenset(saves) | frozenset(revisions) | frozenset(milestones),
             milestones=frozenset(milestones),
+            measured=frozenset(_nearest_steps(during, training.batch_tokens, steps)) | {0, steps}
+            if during
+            else frozenset(),
         )
 
 
