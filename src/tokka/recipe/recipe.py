@@ -39,7 +39,12 @@ class Recipe(Section):
     @property
     def takes_documents_out(self) -> bool:
         """Whether documents are taken out because of others or of benchmarks."""
-        return self.deduplicate is not None
+        return self.deduplicate is not None or self.decontaminates
+
+    @property
+    def decontaminates(self) -> bool:
+        """Whether documents that hold items of the evaluation's tasks are taken out."""
+        return self.evaluation.decontaminate and bool(self.evaluation.tasks)
 
     @property
     def documents(self) -> str:

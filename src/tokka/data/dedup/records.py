@@ -3,13 +3,15 @@
 Two directions of a translation hold the same words; neither must be taken for a copy of the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from tokka.data.documents import Document
 from tokka.data.shards import read_shard
+
+_WORTH_A_PROCESS = 16 * 2**20  # of Zstandard, some 50 MB of text
 
 
 class RecordText(NamedTuple):
@@ -36,3 +38,8 @@ def read_record_texts(path: Path) -> Iterator[RecordText]:
 
 def _origin(document: Document) -> tuple[str, int]:
     return document.file, document.record
+
+
+def processes_for(shards: Sequence[Path], most: int) -> int:
+    """Return how many processes, ``most`` at most, have enough to do with ``shards`` to be worth starting."""
+    return min(most, 1 + sum(path.stat().st_size for path in shards) // _WORTH_A_PROCESS)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tokka.data.dedup.records import processes_for
 from tokka.data.shards import Split, shard_paths
 from tokka.workspace.files import read_json, sync_folder, whole_folder, write_json
 from tokka.workspace.workers import Advance, run_tasks
@@ -53,7 +54,7 @@ def remove_documents(corpus: Path, folder: Path, lists: Sequence[Path], *, worke
     run_tasks(
         _divide,
         waiting,
-        workers=workers,
+        workers=processes_for([task.path for task in waiting], workers),
         what=f"taking documents out of {corpus.name}",
         total=sum(pq.read_metadata(task.path).num_rows for task in waiting),
         unit="documents",

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from tokka.data.dedup.folding import Hashes
 from tokka.data.dedup.minhash import Banding, band_keys
-from tokka.data.dedup.records import read_record_texts
+from tokka.data.dedup.records import processes_for, read_record_texts
 from tokka.data.dedup.words import Positions, Sets, shingles
 from tokka.data.origins import Origins, write_origins
 from tokka.data.shards import Split, shard_paths
@@ -80,7 +80,7 @@ def sign_corpus(corpus: Path, folder: Path, method: Method, *, workers: int) -> 
     run_tasks(
         sign_shard,
         waiting,
-        workers=workers,
+        workers=processes_for([task.path for task in waiting], workers),
         what=f"comparing {corpus.name}",
         total=sum(counts[task.path] for task in waiting),
         unit="documents",

@@ -1,14 +1,16 @@
 """The stages of a run, in order.
 
 corpus/<source> -> tokenizer -> tokens/<source> -> mixture -> training -> evaluation -> release -> report;
-signatures/<source>, duplicates and documents/<source> after corpus where documents are taken out;
-fertility beside tokens, and before evaluation the merge with the base where the recipe asks for it.
+where documents are taken out, benchmarks before corpus, and contamination/<source>, signatures/<source>,
+duplicates and documents/<source> after it;
+fertility beside tokens; where the recipe asks for them, vocabulary before training and merge after it.
 """
 
 from tokka.pipeline.stage import Stage
+from tokka.pipeline.stages.base import base_stage
 from tokka.pipeline.stages.corpus import corpus_stage
-from tokka.pipeline.stages.documents import documents_stages
-from tokka.pipeline.stages.model import evaluation_stage, training_stage
+from tokka.pipeline.stages.documents import benchmarks_stage, documents_stages
+from tokka.pipeline.stages.model import evaluation_stage, training_stage, vocabulary_stage
 from tokka.pipeline.stages.release import merge_stage, release_stage, report_stage
 from tokka.pipeline.stages.tokenizer import fertility_stage, tokenizer_stage
 from tokka.pipeline.stages.tokens import mixture_stage, tokens_stage
@@ -21,12 +23,15 @@ def stages_of(recipe: Recipe) -> list[Stage]:
     tokenizer = tokenizer_stage(recipe)
     tokens = [tokens_stage(recipe, source) for source in recipe.sources]
     return [
+        *([benchmarks_stage(recipe)] if recipe.decontaminates else []),
         *corpus,
         *documents_stages(recipe),
         tokenizer,
         fertility_stage(recipe),
         *tokens,
         mixture_stage(recipe, tuple(stage.name for stage in tokens)),
+        *([vocabulary_stage(recipe)] if recipe.tokenizer.extend else []),
+        *([base_stage(recipe)] if recipe.model.base else []),
         training_stage(recipe),
         *([merge_stage(recipe)] if recipe.release.merge else []),
         evaluation_stage(recipe),

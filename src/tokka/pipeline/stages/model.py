@@ -1,4 +1,4 @@
-"""The model: trained, then measured."""
+"""The model: given rows for added tokens, trained, then measured."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,21 +8,60 @@ from tokka.pipeline.base import digest_model, place_of
 from tokka.pipeline.folder import Run
 from tokka.pipeline.stage import Begun, Stage
 from tokka.recipe.recipe import Recipe
+from tokka.tokenizer.names import BASE as OLD
+from tokka.tokenizer.names import PIECES
 from tokka.workspace.files import read_json
 from tokka.workspace.progress import say
 
 if TYPE_CHECKING:
     from tokka.evaluation.locate import Located
+    from tokka.training.heldout import HeldoutText
 
 _MAY_CHANGE: dict[str, Any] = {
     "micro_batch": True,
     "activation_checkpointing": True,
     "compile": True,
     "layout": True,
-    "checkpoints": {"every", "minutes", "keep"},
-    "guard": {"max_bad_steps"},
+    "checkpoints": {"every", "minutes", "keep", "milestones"},
+    "guard": {"max_bad_steps", "base"},
+    "limits": True,
 }
 """Of the recipe's ``training``: how a step is computed, when it is saved, when a run gives up."""
+
+
+_EXTENDED = "model"
+"""Folder of the base with the rows of added tokens, in that of the vocabulary stage."""
+
+
+def vocabulary_stage(recipe: Recipe) -> Stage:
+    extend, base = recipe.tokenizer.extend, recipe.model.base
+    assert extend is not None
+    assert base is not None
+
+    def work(run: Run) -> dict[str, Any]:
+        from tokka.evaluation.locate import locate
+        from tokka.models.vocabulary import extend_vocabulary
+
+        added = read_json(run.of("tokenizer") / PIECES)
+        parameters = extend_vocabulary(
+            locate(place_of(base, run)).model,
+            run.of("vocabulary") / _EXTENDED,
+            size=recipe.model.vocab_size,
+            first=added["first"],
+            pieces=added["pieces"],
+            rows=extend.rows,
+            seed=recipe.seed,
+        )
+        return {"parameters": parameters, "rows": recipe.model.vocab_size, "added": len(added["pieces"])}
+
+    return Stage(
+        name="vocabulary",
+        needs=("tokenizer",),
+        decided_by={"rows": extend.rows, "vocab_size": recipe.model.vocab_size, "seed": recipe.seed},
+        work=work,
+        outputs=(f"{_EXTENDED}/*",),
+        outside=lambda run: digest_model(place_of(base, run), run),
+    )
 
 
 def training_stage(recipe: Recipe) -> Stage:
@@ -36,16 +75,19 @@ def training_stage(recipe: Recipe) -> Stage:
             tokens=run.folder / "tokens",
             parts=[Part(part["budgets"], part["tokens"]) for part in mixture["parts"]],
             tokenizer=run.of("tokenizer"),
+            base=run.of("base") if recipe.model.base else None,
+            heldout=_measured_text(run) if recipe.evaluation.during else None,
             folder=run.of("training"),
         )
 
-    def outside(run: Run) -> Mapping[str, str]:
-        base = recipe.model.base
-        return {} if base is None else digest_model(place_of(base, run), run)
-
+    base = None if recipe.tokenizer.extend else recipe.model.base  # else it comes as the vocabulary stage's
+    continued = [
+        *(["vocabulary"] if recipe.tokenizer.extend else []),
+        *(["base"] if recipe.model.base else []),
+    ]
     return Stage(
         name="training",
-        needs=("tokenizer", *(f"tokens/{name}" for name in recipe.sources), "mixture"),
+        needs=("tokenizer", *(f"tokens/{name}" for name in recipe.sources), "mixture", *continued),
         decided_by={
             "seed": recipe.seed,
             "model": recipe.model.model_dump(mode="json"),
@@ -53,7 +95,7 @@ def training_stage(recipe: Recipe) -> Stage:
         },
         work=work,
         outputs=("revisions/**/*", "metrics.jsonl"),
-        outside=outside,
+        outside=lambda run: {} if base is None else digest_model(place_of(base, run), run),
         ranks=recipe.training.layout.ranks,
         goes_on=_but_for_the_mixture,
     )
@@ -74,12 +116,30 @@ def _but_for_the_mixture(before: Begun, now: Begun) -> bool:
     )
 
 
+def _measured_text(run: Run) -> "dict[str, HeldoutText]":
+    """Return the held-out text of each source that is measured while training goes on."""
+    from tokka.data.corpus import read_documents
+    from tokka.data.encode import specials_in
+    from tokka.evaluation.heldout import select_texts
+    from tokka.tokenizer.load import load_tokenizer
+    from tokka.training.heldout import HeldoutText
+
+    recipe, tokenizer = run.recipe, load_tokenizer(run.of("tokenizer"))
+    texts = {}
+    for name, source in recipe.sources.items():
+        documents = read_documents(run.of(f"{recipe.documents}/{name}"), "heldout")
+        chosen = select_texts((document.text for document in documents), recipe.evaluation.during_bytes)
+        texts[name] = HeldoutText(source.language, chosen, specials_in(source.template or (), tokenizer))
+    return texts
+
+
 def _with_base_found(run: Run) -> Recipe:
     """Return the recipe with ``model.base`` as a path from here where it is a folder, or a recipe's model."""
     base = run.recipe.model.base
     if base is None:
         return run.recipe
-    model = run.recipe.model.model_copy(update={"base": place_of(base, run)})
+    place = str(run.of("vocabulary") / _EXTENDED) if run.recipe.tokenizer.extend else place_of(base, run)
+    model = run.recipe.model.model_copy(update={"base": place})
     return run.recipe.model_copy(update={"model": model})
 
 
@@ -116,7 +176,9 @@ def evaluation_stage(recipe: Recipe) -> Stage:
             *(["merge"] if recipe.release.merge else []),
         ),
         decided_by={
-            "evaluation": recipe.evaluation.model_dump(mode="json", exclude={"heldout"}),
+            "evaluation": recipe.evaluation.model_dump(
+                mode="json", exclude={"heldout", "during", "during_bytes", "decontaminate"}
+            ),
             "sequence_length": recipe.training.sequence_length,
             "languages": {name: source.language for name, source in recipe.sources.items()},
         },
@@ -133,4 +195,5 @@ def _base_to_measure(run: Run) -> "Located | None":
     base = run.recipe.model.base
     if base is None:
         return None
-    return Located(locate(place_of(base, run)).model, run.of("tokenizer"))
+    tokenizer = run.of("tokenizer") / OLD if run.recipe.tokenizer.extend else run.of("tokenizer")
+    return Located(locate(place_of(base, run)).model, tokenizer)
