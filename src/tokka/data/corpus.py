@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from tokka import __version__
-from tokka.data.documents import Document, Reason, Rejected
+from tokka.data.curation.chain import Plan
+from tokka.data.documents import Document, Reason, Rejected, RemovedDocument
 from tokka.data.group import FACTS, REJECTED, Group, build_group, grouped, merge_facts
-from tokka.data.shards import Split, read_rejected_file, read_shard, shard_name, shard_paths
+from tokka.data.shards import (
+    SPLITS,
+    Split,
+    read_rejected_file,
+    read_removed_shard,
+    read_shard,
+    shard_name,
+    shard_paths,
+)
 from tokka.data.sources.files import SourceError
 from tokka.data.sources.read import find_inputs
 from tokka.recipe.sources import Source
@@ -18,18 +27,20 @@ from tokka.workspace.workers import run_tasks
 
 _WORK, _DONE = ".work", "corpus.json"
 _DECIDES = {"path", "hub", "format", "text", "template", "tokenizer", "max_bytes"}
-_SPLITS: tuple[Split, Split] = ("train", "heldout")
 
 
 def build_corpus(
     name: str, source: Source, folder: Path, *, root: Path, heldout: float, workers: int
 ) -> dict[str, Any]:
-    """Read a source into ``train-*.parquet``, ``heldout-*.parquet`` and ``rejected-*.jsonl`` in ``folder``.
+    """Read a source, and curate it, into ``train-*``, ``heldout-*`` and ``removed-*.parquet`` in ``folder``.
+
+    Records that are no documents go to ``rejected-*.jsonl``, documents that curation removes to
+    ``removed-*.parquet``.
 
     Inputs are read in parallel, each (or a group of small ones) by one process. A killed build goes on when
     it is called again with the same inputs, and ends with the same bytes; with other inputs it begins anew.
-    Every record is either kept or kept aside, and counted: where the counts of what was read and of what was
-    written differ, the build fails.
+    Every record is kept, removed or kept aside, and counted: where the counts of what was read and of what
+    was written differ, the build fails.
 
     Args:
         name: of the source, for messages.
@@ -42,8 +53,10 @@ def build_corpus(
 
     Returns:
         Facts: ``files`` read, ``records`` seen in them, ``documents`` made of these and their ``bytes`` of
-        UTF-8, the same and ``shards`` for ``train`` and ``heldout``, ``rejected`` records by reason, and the
-        first ``examples`` of each reason.
+        UTF-8, the same and ``shards`` for ``train``, ``heldout`` and ``removed``, ``rejected`` records by
+        reason, and the first ``examples`` of each reason. Of a source that is curated, ``curation``: the
+        ``documents`` and ``bytes`` that came in, and what each of the ``steps`` took (see
+        :class:`tokka.data.curation.chain.Toll`).
 
     Raises:
         SourceError: the source cannot be read as it is stated; the message begins with the key in the recipe.
@@ -53,9 +66,11 @@ def build_corpus(
         inputs = find_inputs(source, root)
     except SourceError as error:
         raise SourceError(f"sources.{name}.{error}") from error
+    curation = None if source.curate is None else Plan(source.curate, source.language, root)
     plan = digest_json(
         [
             __version__,
+            curation and curation.identity,
             source.model_dump(mode="json", include=_DECIDES),
             heldout,
             [one.identity for one in inputs],
@@ -64,7 +79,10 @@ def build_corpus(
     facts = _finished(folder, plan)
     if facts is None:
         work = _begin(folder, plan)
-        groups = [Group(work / f"{i:06d}", source, group, heldout) for i, group in enumerate(grouped(inputs))]
+        groups = [
+            Group(work / f"{index:06d}", source, group, heldout, curation)
+            for index, group in enumerate(grouped(inputs))
+        ]
         waiting = [group for group in groups if not group.folder.exists()]
         size = sum(one.size for group in waiting for one in group.inputs)
         run_tasks(build_group, waiting, workers=workers, what=f"reading {name}", total=size or None)
@@ -88,6 +106,12 @@ def read_rejected(folder: Path) -> Iterator[Rejected]:
     """Yield what was kept aside when the corpus in ``folder`` was built, in order."""
     for path in sorted(folder.glob("rejected-*.jsonl"), key=lambda path: (len(path.name), path.name)):
         yield from read_rejected_file(path)
+
+
+def read_removed(folder: Path) -> Iterator[RemovedDocument]:
+    """Yield the documents that curation removed from the corpus in ``folder``, in order."""
+    for path in shard_paths(folder, "removed"):
+        yield from read_removed_shard(path)
 
 
 def sample_rejected(
@@ -127,7 +151,7 @@ def _begin(folder: Path, plan: str) -> Path:
     if not stated.exists() or stated.read_text() != plan:
         (folder / _DONE).unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
-        for pattern in ("train-*.parquet", "heldout-*.parquet", "rejected-*.jsonl"):
+        for pattern in (*(f"{split}-*.parquet" for split in SPLITS), "rejected-*.jsonl"):
             for path in folder.glob(pattern):
                 path.unlink()
         write_text(stated, plan)
@@ -138,7 +162,7 @@ def _collect(groups: Sequence[Path], folder: Path, plan: str) -> dict[str, Any]:
     """Number the files of all groups through and move them to ``folder``; may be killed and called again."""
     facts = [read_json(group / FACTS) for group in groups]
     moves: dict[str, Path] = {}
-    for split in _SPLITS:
+    for split in SPLITS:
         shards = [
             group / shard_name(split, index)
             for group, fact in zip(groups, facts, strict=True)

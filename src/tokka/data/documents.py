@@ -26,9 +26,6 @@ class Reason(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"
     TRUNCATED_ARCHIVE = "truncated_archive"
     DAMAGED_FILE = "damaged_file"
-    EXACT_DUPLICATE = "exact_duplicate"
-    NEAR_DUPLICATE = "near_duplicate"
-    CONTAMINATED = "contaminated"
 
 
 class Document(NamedTuple):
@@ -62,6 +59,22 @@ class Rejected(NamedTuple):
     size: int
     excerpt: bytes
     records: int = 1
+
+
+class RemovedDocument(NamedTuple):
+    """A document that curation removed.
+
+    Attributes:
+        text, file, record: as for a :class:`Document`; the text is as it stood in the source.
+        step: of curation that removed it.
+        reason: why.
+    """
+
+    text: str
+    file: str
+    record: int
+    step: str
+    reason: str
 
 
 class UnfitError(Exception):

@@ -1,11 +1,12 @@
 """A group of inputs: what one process reads at a time, and what is done again if it is killed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tokka.data.curation.chain import Curator, Plan, Removed, merge_tolls
 from tokka.data.documents import Rejected, is_heldout
-from tokka.data.shards import RejectedWriter, ShardWriter
+from tokka.data.shards import SPLITS, RejectedWriter, ShardWriter, Split
 from tokka.data.sources.read import Input, read_input
 from tokka.data.sources.record import templates_of
 from tokka.recipe.sources import Source
@@ -19,12 +20,21 @@ _GROUP_BYTES = 64 * 2**20
 
 
 class Group(NamedTuple):
-    """Inputs of a source, and the folder that is there, whole, once they have been read."""
+    """Inputs of a source, and the folder that is there, whole, once they have been read.
+
+    Attributes:
+        folder: where their documents go.
+        source: they belong to.
+        inputs: are read one after the other.
+        heldout: share of documents.
+        plan: how their documents are curated; None for not at all.
+    """
 
     folder: Path
     source: Source
     inputs: Sequence[Input]
     heldout: float
+    plan: Plan | None = None
 
 
 def grouped(inputs: Sequence[Input]) -> Iterator[list[Input]]:
@@ -47,8 +57,9 @@ def build_group(group: Group, advance: Advance) -> None:
     Raises RuntimeError where a record was lost between reading and writing.
     """
     with whole_folder(group.folder) as folder:
-        train, heldout = ShardWriter(folder, "train"), ShardWriter(folder, "heldout")
+        kept = {split: ShardWriter(folder, split) for split in SPLITS}
         rejected = RejectedWriter(folder / REJECTED)
+        curator = Curator(group.plan) if group.plan else None
         records = 0
         for one in group.inputs:
             for item in read_input(one, group.source, advance):
@@ -57,13 +68,19 @@ def build_group(group: Group, advance: Advance) -> None:
                     rejected.add(item)
                     continue
                 records += 1
+                contents = curator.curate(item.contents, item.url) if curator else item.contents
+                if isinstance(contents, Removed):
+                    for content in item.contents:
+                        kept["removed"].add(content, one.name, item.record, contents)
+                    continue
                 # A record's documents go together: one direction of a translation would give away the other.
-                side = heldout if is_heldout(item.contents[0], group.heldout) else train
-                for content in item.contents:
+                side = kept["heldout" if is_heldout(contents[0], group.heldout) else "train"]
+                for content in contents:
                     side.add(content, one.name, item.record)
-        for writer in (train, heldout, rejected):
+        for writer in kept.values():
             writer.close()
-        facts = _facts(records, train, heldout, rejected)
+        rejected.close()
+        facts = _facts(records, kept, rejected, curator)
         _check(facts, len(templates_of(group.source)), group.inputs)
         write_json(folder / FACTS, {"files": len(group.inputs)} | facts)
 
@@ -71,13 +88,9 @@ def build_group(group: Group, advance: Advance) -> None:
 def merge_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Add up the facts of groups."""
     reasons = sorted({reason for each in facts for reason in each["rejected"]})
-    total: dict[str, Any] = {
-        key: sum(each[key] for each in facts) for key in ("files", "records", "documents", "bytes")
-    }
-    for split in ("train", "heldout"):
-        total[split] = {
-            key: sum(each[split][key] for each in facts) for key in ("documents", "bytes", "shards")
-        }
+    total = _sums(facts, ("files", "records", "documents", "bytes"))
+    for split in SPLITS:
+        total[split] = _sums([each[split] for each in facts], ("documents", "bytes", "shards"))
     total["rejected"] = {reason: sum(each["rejected"].get(reason, 0) for each in facts) for reason in reasons}
     total["examples"] = {
         reason: [example for each in facts for example in each["examples"].get(reason, [])][
@@ -85,27 +98,36 @@ def merge_facts(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ]
         for reason in reasons
     }
+    curations = [each["curation"] for each in facts if "curation" in each]
+    if curations:
+        steps = merge_tolls([each["steps"] for each in curations])
+        total["curation"] = _sums(curations, ("documents", "bytes")) | {"steps": steps}
     return total
 
 
+def _sums(facts: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: sum(each[key] for each in facts) for key in keys}
+
+
 def _facts(
-    records: int, train: ShardWriter, heldout: ShardWriter, rejected: RejectedWriter
+    records: int, kept: Mapping[Split, ShardWriter], rejected: RejectedWriter, curator: Curator | None
 ) -> dict[str, Any]:
-    return {
+    facts: dict[str, Any] = {
         "records": records,
-        "documents": train.documents + heldout.documents,
-        "bytes": train.bytes + heldout.bytes,
-        "train": {"documents": train.documents, "bytes": train.bytes, "shards": train.shards},
-        "heldout": {"documents": heldout.documents, "bytes": heldout.bytes, "shards": heldout.shards},
-        "rejected": rejected.records,
-        "examples": rejected.examples,
+        "documents": kept["train"].documents + kept["heldout"].documents,
+        "bytes": kept["train"].bytes + kept["heldout"].bytes,
     }
+    for split, writer in kept.items():
+        facts[split] = {"documents": writer.documents, "bytes": writer.bytes, "shards": writer.shards}
+    facts |= {"rejected": rejected.records, "examples": rejected.examples}
+    return facts if curator is None else facts | {"curation": curator.facts()}
 
 
 def _check(facts: dict[str, Any], templates: int, inputs: Sequence[Input]) -> None:
-    kept = facts["records"] - sum(facts["rejected"].values())
-    if facts["documents"] != kept * templates:
+    good = facts["records"] - sum(facts["rejected"].values())
+    written = facts["documents"] + facts["removed"]["documents"]
+    if written != good * templates:
         raise RuntimeError(
-            f"{inputs[0].name} (and {len(inputs) - 1} more files): {kept} good records with {templates} "
-            f"template(s) gave {facts['documents']} documents on disk; please report this"
+            f"{inputs[0].name} (and {len(inputs) - 1} more files): {good} good records with {templates} "
+            f"template(s) gave {written} documents on disk; please report this"
         )

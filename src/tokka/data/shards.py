@@ -10,9 +10,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokka.data.documents import Document, Reason, Rejected
+from tokka.data.documents import Document, Reason, Rejected, RemovedDocument
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "heldout", "removed"]
+"""Documents to train on, held out, or removed by curation: these have a step and a reason beside them."""
+
+SPLITS: tuple[Split, ...] = ("train", "heldout", "removed")
 
 SHARD_BYTES = 64 * 2**20
 """A shard is closed when it holds so much text."""
@@ -20,9 +23,9 @@ SHARD_BYTES = 64 * 2**20
 _ROW_GROUP_BYTES = 8 * 2**20
 _ROW_GROUP_DOCUMENTS = 2**16
 
-_SCHEMA = pa.schema(
-    [("text", pa.string()), ("file", pa.dictionary(pa.int32(), pa.string())), ("record", pa.int64())]
-)
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_SCHEMA = pa.schema([("text", pa.string()), ("file", _NAME), ("record", pa.int64())])
+_WHY = pa.schema([*_SCHEMA, ("step", _NAME), ("reason", _NAME)])
 
 
 class ShardWriter:
@@ -38,16 +41,16 @@ class ShardWriter:
 
     def __init__(self, folder: Path, split: Split) -> None:
         self.folder, self.split = folder, split
+        self._schema = _WHY if split == "removed" else _SCHEMA
         self.shards = self.documents = self.bytes = 0
         self._writer: Any = None
         self._shard_bytes = 0
         self._empty()
 
-    def add(self, content: bytes, file: str, record: int) -> None:
-        """Append a document with the UTF-8 ``content``."""
+    def add(self, content: bytes, file: str, record: int, why: tuple[str, ...] = ()) -> None:
+        """Append a document with the UTF-8 ``content``; ``why`` is step and reason of a removed one."""
         self._contents.append(content)
-        self._files.append(file)
-        self._records.append(record)
+        self._rows.append((file, record, *why))
         self._held += len(content)
         if self._held >= _ROW_GROUP_BYTES or len(self._contents) >= _ROW_GROUP_DOCUMENTS:
             self._write_row_group()
@@ -62,22 +65,25 @@ class ShardWriter:
 
     def _empty(self) -> None:
         self._contents: list[bytes] = []
-        self._files: list[str] = []
-        self._records: list[int] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._held = 0
 
     def _write_row_group(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self.folder / shard_name(self.split, self.shards),
-                _SCHEMA,
+                self._schema,
                 compression="zstd",
-                use_dictionary=["file"],
+                use_dictionary=["file", "step", "reason"],
                 write_statistics=["record"],
                 write_page_checksum=True,
             )
-        columns = [_texts(self._contents), pa.array(self._files).dictionary_encode(), pa.array(self._records)]
-        self._writer.write_table(pa.table(columns, schema=_SCHEMA), row_group_size=len(self._contents))
+        columns = [pa.array(column) for column in zip(*self._rows, strict=True)]
+        coded = [
+            column.dictionary_encode() if pa.types.is_string(column.type) else column for column in columns
+        ]
+        table = pa.table([_texts(self._contents), *coded], schema=self._schema)
+        self._writer.write_table(table, row_group_size=len(self._contents))
         self.bytes += self._held
         self._shard_bytes += self._held
         self._empty()
@@ -146,6 +152,13 @@ def read_shard(path: Path) -> Iterator[Document]:
     with pq.ParquetFile(path, page_checksum_verification=True) as shard:
         for batch in shard.iter_batches(256):
             yield from map(Document, *(column.to_pylist() for column in batch.columns))
+
+
+def read_removed_shard(path: Path) -> Iterator[RemovedDocument]:
+    """Yield the documents of one shard of what curation removed, a few at a time."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as shard:
+        for batch in shard.iter_batches(256):
+            yield from map(RemovedDocument, *(column.to_pylist() for column in batch.columns))
 
 
 def read_rejected_file(path: Path) -> Iterator[Rejected]:

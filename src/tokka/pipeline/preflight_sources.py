@@ -29,6 +29,7 @@ def check_source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Pro
     from tokka.data.sources.files import SourceError
     from tokka.data.sources.read import find_inputs
 
+    yield from _curation(key, source, root)
     if source.hub is not None:
         missing = missing_modules("hub")
         if missing:
@@ -52,6 +53,23 @@ def check_source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Pro
             yield Problem(f"{key}.tokenizer", why_not)
         return
     yield from islice(_lacking_fields(key, source, inputs), 1)
+
+
+def _curation(key: str, source: Source, root: Path) -> Iterator[Problem]:
+    """Find lists and models of a source's curation that are not there, and libraries that it needs."""
+    if source.curate is None:
+        return
+    missing = missing_modules("curate")
+    if missing:
+        yield Problem(f"{key}.curate", f"needs {install_hint(missing, 'curate')}")
+    stated = source.curate
+    model = stated.language.model if stated.language else None
+    named = [("language.model", model)] if model else []
+    named += [("block_domains", name) for name in stated.block_domains]
+    named += [("block_words", name) for name in stated.block_words]
+    for part, name in named:
+        if not (root / name).is_file():
+            yield Problem(f"{key}.curate.{part}", f"{name!r} is no file below {root.resolve()}")
 
 
 def _lacking_fields(key: str, source: Source, inputs: Iterable["Input"]) -> Iterator[Problem]:

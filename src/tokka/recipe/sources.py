@@ -1,14 +1,16 @@
 """The ``sources`` and ``mixture`` sections: where documents come from, and how much of each is trained on."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveFloat, field_validator, model_validator
 
+from tokka.recipe.curation import Curate
 from tokka.recipe.section import Section
 from tokka.recipe.sizes import Bytes, Tokens
 from tokka.recipe.template import parse_template
 
-Format = Literal["auto", "jsonl", "parquet", "text", "megatron"]
+Format = Literal["auto", "jsonl", "parquet", "text", "megatron", "warc", "html"]
 
 
 def _as_list(written: object) -> object:
@@ -66,6 +68,9 @@ class Source(Section):
     heldout: float | None = Field(
         None, ge=0, lt=1, description="Share of documents held out of this source; else `evaluation.heldout`."
     )
+    curate: Curate = Field(
+        None, description="What is done to its documents: `true`, or a section; default: nothing."
+    )
     notes: str = Field("", description="Shown in the data table of the model card.")
 
     @field_validator("template")
@@ -83,6 +88,18 @@ class Source(Section):
             raise ValueError("`format` belongs to `path`; a hub data set knows its own")
         if self.format == "megatron" and self.template is not None:
             raise ValueError("`template` needs fields, and a megatron source has only tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _curates_a_language(self) -> Self:
+        languages = self.curate and self.curate.language
+        codes = [] if not languages or languages.keep else self.language.split("-")
+        for code in codes:
+            if not re.fullmatch("[a-z]{2,3}", code):
+                raise ValueError(
+                    f"`curate.language` cannot tell whether a text is in {self.language!r}; "
+                    f"name languages in `curate.language.keep`, or write `language: false` there"
+                )
         return self
 
 

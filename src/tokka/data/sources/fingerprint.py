@@ -1,8 +1,10 @@
 """The content of a source's inputs, as digests: what decides whether its corpus is up to date."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tokka.data.curation.chain import Plan
 from tokka.data.sources.files import find_files
 from tokka.data.sources.hub import resolve_revision
 from tokka.recipe.sources import Source
@@ -11,6 +13,8 @@ from tokka.workspace.digests import digest_files
 
 def fingerprint(source: Source, root: Path, cache: Path) -> dict[str, str]:
     """Return the SHA-256 of every input file of a source, by name; of a hub data set, its commit.
+
+    Files that its curation goes by are among them.
 
     Args:
         source: as the recipe states it.
@@ -21,8 +25,16 @@ def fingerprint(source: Source, root: Path, cache: Path) -> dict[str, str]:
     SourceError where the source cannot be read as it is stated.
     """
     if source.hub is not None and not (root / source.hub.id).is_dir():
-        return {f"hub:{source.hub.id}": resolve_revision(source.hub) or "main"}
-    return digest_files(dict(_files(source, root)), cache)
+        commit = {f"hub:{source.hub.id}": resolve_revision(source.hub) or "main"}
+        return commit | digest_files(dict(_lists(source, root)), cache)
+    return digest_files(dict([*_files(source, root), *_lists(source, root)]), cache)
+
+
+def _lists(source: Source, root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files that its curation goes by: blocked domains and words, a model."""
+    if source.curate is not None:
+        for path in Plan(source.curate, source.language, root).files:
+            yield os.path.relpath(path, root), path.absolute()
 
 
 def _files(source: Source, root: Path) -> Iterator[tuple[str, Path]]:

@@ -10,7 +10,7 @@ from tokka.data.sources.hub import HubShard, find_shards, read_shard
 from tokka.data.sources.jsonl import read_jsonl
 from tokka.data.sources.megatron import read_megatron
 from tokka.data.sources.parquet import read_parquet
-from tokka.data.sources.record import Record, contents, templates_of
+from tokka.data.sources.record import Record, contents, templates_of, url_of
 from tokka.data.sources.text import read_text
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
@@ -26,10 +26,11 @@ _READERS: dict[str, Callable[[InputFile, Source, Advance], Iterator[Record | Rej
 
 
 class Kept(NamedTuple):
-    """The documents of one record, as UTF-8: one, or one a template."""
+    """The documents of one record, as UTF-8: one, or one a template; and its address, where it has one."""
 
     record: int
     contents: list[bytes]
+    url: str | None = None
 
 
 def find_inputs(source: Source, root: Path) -> list[Input]:
@@ -67,7 +68,8 @@ def read_input(one: Input, source: Source, advance: Advance = lambda _: None) ->
             yield record
             continue
         try:
-            yield Kept(record.number, contents(record.fields, templates, source.max_bytes))
+            documents = contents(record.fields, templates, source.max_bytes)
+            yield Kept(record.number, documents, url_of(record.fields, source))
         except UnfitError as unfit:
             yield record.rejected(one.name, unfit.reason)
 

@@ -43,7 +43,19 @@ def templates_of(source: Source) -> list[list[Piece]]:
 def fields_of(source: Source) -> list[str]:
     """Return the names of the fields that the documents of a source are made of."""
     pieces = [piece for template in templates_of(source) for piece in template]
-    return list(dict.fromkeys(piece.field for piece in pieces if piece.field is not None))
+    fields = [piece.field for piece in pieces if piece.field is not None]
+    if source.curate is not None and source.curate.block_domains:
+        fields.append(source.curate.url)
+    return list(dict.fromkeys(fields))
+
+
+def url_of(fields: Mapping[str, Any], source: Source) -> str | None:
+    """Return the address of a record, where curation asks for it and the record has one."""
+    if source.curate is None or not source.curate.block_domains:
+        return None
+    url = fields.get(source.curate.url)
+    url = url.decode(errors="replace") if isinstance(url, bytes) else url
+    return url if isinstance(url, str) else None
 
 
 def contents(fields: Mapping[str, Any], templates: Sequence[Sequence[Piece]], max_bytes: int) -> list[bytes]:

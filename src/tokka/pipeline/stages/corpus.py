@@ -13,6 +13,7 @@ from tokka.workspace.progress import say
 
 def corpus_stage(recipe: Recipe, name: str) -> Stage:
     source = recipe.sources[name]
+    curated = source.curate is not None
     heldout = recipe.evaluation.heldout if source.heldout is None else source.heldout
 
     def work(run: Run) -> dict[str, Any]:
@@ -39,8 +40,15 @@ def corpus_stage(recipe: Recipe, name: str) -> Stage:
         name=f"corpus/{name}",
         needs=(),
         decided_by={
-            "source": source.model_dump(mode="json", exclude={"size", "notes", "language", "heldout"}),
+            "source": source.model_dump(
+                mode="json", exclude={"size", "notes", "language", "heldout", "curate"}
+            ),
             "heldout": heldout,
+            **(
+                {"curate": source.curate.model_dump(mode="json"), "language": source.language}
+                if curated
+                else {}
+            ),
         },
         work=work,
         outputs=("*.parquet", "rejected-*.jsonl"),
