@@ -14,7 +14,7 @@ from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sources import HubDataset, Share, Source
 from tokka.recipe.tokenizer import Tokenizer, TrainedTokenizer
-from tokka.recipe.training import Checkpoints, Guard, Layout, Optimizer, Schedule, Training
+from tokka.recipe.training import Checkpoints, Guard, Layout, Limits, Optimizer, Schedule, Training
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
 SECTIONS = (
@@ -32,6 +32,7 @@ SECTIONS = (
     Schedule,
     Checkpoints,
     Guard,
+    Limits,
     Layout,
     Evaluation,
     Task,

@@ -61,8 +61,8 @@ def needs_of(recipe: Recipe) -> Needs:
 
 def _tokens(recipe: Recipe) -> int | None:
     """Return the training tokens, by the sizes that sources declare where the mixture decides them."""
-    from tokka.data.mixture import MixtureError
     from tokka.data.mixture_table import planned_mixture
+    from tokka.data.shares import MixtureError
 
     if recipe.training.tokens is not None:
         return recipe.training.tokens
@@ -76,4 +76,5 @@ def _bytes_a_parameter(recipe: Recipe, tokens: int) -> int:
     """Return what revisions and checkpoints take of the disk."""
     checkpoints = recipe.training.checkpoints
     revisions = 10 if checkpoints.revisions is None else -(-tokens // checkpoints.revisions)
-    return _REVISION_BYTES * revisions + _CHECKPOINT_BYTES * checkpoints.keep
+    milestones = 0 if checkpoints.milestones is None else tokens // checkpoints.milestones
+    return _REVISION_BYTES * revisions + _CHECKPOINT_BYTES * (checkpoints.keep + milestones)

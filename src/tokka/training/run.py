@@ -11,23 +11,27 @@ from typing import Any
 import torch
 
 from tokka.data.trace import Locate, trace_batch, trace_lines
-from tokka.models.hugging_face import SpecialTokens
 from tokka.models.identity import Identity
 from tokka.models.spec import spec_for
 from tokka.parallel.weights import save_hf
 from tokka.recipe.recipe import Recipe
 from tokka.training.checkpoint.saved import load_newest
 from tokka.training.checkpoint.saver import Saver
+from tokka.training.continued import LookedAt
 from tokka.training.device import Numerics, keep_freed_memory, peak_memory
 from tokka.training.engine import Engine, Outcome
-from tokka.training.facts import summarise
+from tokka.training.facts import INITIAL, summarise
+from tokka.training.faults import Faults
 from tokka.training.guard import TrainingStoppedError
+from tokka.training.heldout import Heldout
 from tokka.training.interrupt import Interrupted, StopRequest, stop_on_signal
 from tokka.training.loader import BatchSampler, Loaded, Loader
 from tokka.training.metrics import Metrics
 from tokka.training.objectives import LanguageModelling
 from tokka.training.plan import Plan
+from tokka.training.watch import Watch
 from tokka.training.world import World
+from tokka.workspace.files import write_json
 from tokka.workspace.progress import Progress, progress, say
 
 _SHOWN_DOCUMENTS = 8
@@ -42,19 +46,23 @@ class Job:
         recipe: decides everything.
         tokens: the budget, a whole number of batches.
         sampler: gives the batches.
-        special_tokens: named in the published revisions.
+        identity: what the published revisions state beside their weights.
+        base: of the model that is continued; None for one from scratch.
         sizes: tokens of one epoch of each source.
         locate: tells where a piece of a skipped batch comes from.
         folder: gets the metrics, checkpoints and revisions.
+        heldout: measured every ``evaluation.during`` tokens; None for never.
     """
 
     recipe: Recipe
     tokens: int
     sampler: BatchSampler
-    special_tokens: SpecialTokens
+    identity: Identity
+    base: LookedAt | None
     sizes: Mapping[str, int]
     locate: Locate
     folder: Path
+    heldout: Heldout | None = None
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -62,16 +70,19 @@ def run(job: Job) -> dict[str, Any]:
 
     Raises what :func:`tokka.training.train.train` does.
     """
-    return _Run(job).finish()
+    world = World()
+    with Watch(world, minutes=job.recipe.training.limits.hang_minutes) as watch:
+        return _Run(job, world, watch).finish()
 
 
 class _Run:
     """The run at a moment: its engine, and what of its data was consumed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, world: World, watch: Watch) -> None:
         recipe, training = job.recipe, job.recipe.training
-        self.job, self.world = job, World()
-        self.plan = Plan.of(training, job.tokens)
+        self.job, self.world, self.watch = job, world, watch
+        during = recipe.evaluation.during if job.heldout else None
+        self.plan = Plan.of(training, job.tokens, during=during)
         keep_freed_memory()
         found = load_newest(job.folder / "checkpoints")
         if found is not None:
@@ -84,7 +95,12 @@ class _Run:
         self.engine = Engine(
             recipe.model, training, self.plan, self.numerics, objective, seed=recipe.seed, saved=found
         )
-        self.saver = Saver(job.folder / "checkpoints", keep=training.checkpoints.keep)
+        self.faults = Faults.of(job.folder, world.rank)
+        self.saver = Saver(
+            job.folder / "checkpoints",
+            keep=training.checkpoints.keep,
+            before_write=self.faults.before_write,
+        )
         self.consumed = job.sampler.state()
         self.saved_at = time.monotonic()
         self.metrics: Metrics | None = None
@@ -93,7 +109,9 @@ class _Run:
     def finish(self) -> dict[str, Any]:
         """Do the steps that are left; return the facts of all."""
         left = self.plan.steps - self.engine.step
-        if self.engine.step in self.plan.revisions and not self._revision().exists():
+        if self.engine.step == 0 and self.job.base is not None and not self.job.recipe.tokenizer.extend:
+            self._compare_with(self.job.base)  # rows of new tokens would take part of the probability
+        if self.engine.step in self.plan.revisions and not self.world.broadcast(self._revision().exists()):
             self._publish()
         with ExitStack() as stack:
             stack.callback(self.saver.close)
@@ -102,17 +120,28 @@ class _Run:
                 self.bar = stack.enter_context(progress("training", left * self.plan.batch_tokens, "tokens"))
             sequences, rows = self.job.recipe.training.batch_sequences, self.engine.rows
             loader = stack.enter_context(Loader(self.job.sampler, sequences, batches=left, rows=rows))
-            stop = stack.enter_context(stop_on_signal())
+            stop = stack.enter_context(stop_on_signal(minutes=self.job.recipe.training.limits.stop_minutes))
+            self._measure()
             for _ in range(left):
                 self._step(loader)
                 self._keep(stop)
+            self.watch.begin(self.engine.step, "finishing", limited=False)
             self.saver.wait()
         return self.world.broadcast(self._facts() if self.world.is_first else {})
 
+    def _compare_with(self, base: LookedAt) -> None:
+        found = base.compare(self.engine, self.job.recipe.training.batch_sequences)
+        self._say(f"training: begins with loss {found['loss']:.4f}; the base had {found['base_loss']:.4f}")
+        if self.world.is_first:
+            write_json(self.job.folder / INITIAL, {"step": 0} | found)
+
     def _step(self, loader: Loader) -> None:
-        begun = time.perf_counter()
+        begun, step = time.perf_counter(), self.engine.step + 1
+        self.watch.begin(step, "waiting for data")
         loaded = loader.next()
-        outcome = self.engine.advance(loaded.batch)
+        self.watch.begin(step, "computing")
+        with self.faults.in_step(step, self.engine.model):
+            outcome = self.engine.advance(loaded.batch)
         self.consumed = loaded.state
         self._record(loaded, outcome, time.perf_counter() - begun)
         if self.engine.guard.gives_up:
@@ -125,7 +154,11 @@ class _Run:
 
     def _keep(self, stop: StopRequest) -> None:
         """Save and publish what is due after a step; all ranks decide together what that is."""
+        self.watch.begin(self.engine.step, "deciding")
         signal, late, failed = self.world.largest([stop.signal, self._is_late(), self.saver.failed])
+        if signal:
+            stop.note(signal)
+        self.watch.begin(self.engine.step, "saving and publishing", limited=False)
         if failed:
             self.saver.wait()
         if signal or late or self.engine.step in self.plan.checkpoints:
@@ -137,6 +170,19 @@ class _Run:
         if signal:
             self._say(f"training: stopped and saved after step {self.engine.step}; the same command goes on")
             raise Interrupted(128 + signal)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Measure held-out text if that is due after this step and was not done: all was saved before."""
+        step, heldout = self.engine.step, self.job.heldout
+        if heldout is None or step not in self.plan.measured:
+            return
+        if self.world.broadcast(self.metrics is not None and self.metrics.has_measured(step)):
+            return
+        languages = heldout.bits_per_byte(self.engine.measure, self.engine.rows)
+        if self.metrics is not None:
+            tokens = step * self.plan.batch_tokens
+            self.metrics.record_heldout({"step": step, "tokens": tokens, "languages": languages})
 
     def _record(self, loaded: Loaded, outcome: Outcome, seconds: float) -> None:
         if self.bar is not None:
@@ -210,9 +256,7 @@ class _Run:
 
     def _publish(self) -> None:
         config = self.job.recipe.model
-        dtype = torch.bfloat16 if self.job.recipe.training.precision == "bf16" else torch.float32
-        identity = Identity.new(config, self.job.special_tokens, dtype)
-        save_hf(self.engine.optimizer.masters, config, self._revision(), identity=identity)
+        save_hf(self.engine.optimizer.masters, config, self._revision(), identity=self.job.identity)
 
 
 def _finite(number: float) -> float | None:

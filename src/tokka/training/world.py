@@ -12,6 +12,9 @@ Content = TypeVar("Content")
 _PATIENCE = timedelta(hours=2)
 """For the slowest rank's disk; a rank that hangs is noticed by other means."""
 
+SAVING = "saving"
+"""The purpose of the world in which the threads that write checkpoints agree."""
+
 
 class World:
     """All ranks, joined by a group of their own on the CPU; one process alone is a world of one.
@@ -23,11 +26,13 @@ class World:
         size: number of processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, purpose: str = "decisions") -> None:
         joined = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if joined else 0
         self.size = dist.get_world_size() if joined else 1
-        self._group = dist.new_group(backend="gloo", timeout=_PATIENCE) if self.size > 1 else None
+        self._group = (
+            dist.new_group(backend="gloo", timeout=_PATIENCE, group_desc=purpose) if self.size > 1 else None
+        )
 
     @property
     def is_first(self) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,12 @@ from tokka.training.checkpoint.index import Index
 from tokka.training.checkpoint.pieces import describe, write_pieces
 from tokka.training.checkpoint.snapshot import CheckpointError, Snapshot
 from tokka.training.checkpoint.staging import Staging
-from tokka.training.world import World
+from tokka.training.world import SAVING, World
 from tokka.workspace.files import sync_folder, write_text
+
+
+def _do_nothing(step: int) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,13 @@ class Saver:
     it is whole or not there. There is one save at a time.
     """
 
-    def __init__(self, folder: Path, *, keep: int) -> None:
-        """Save below ``folder``; the last ``keep`` stay, and all milestones."""
-        self._folder, self._keep = folder, keep
-        self._world = World()
+    def __init__(self, folder: Path, *, keep: int, before_write: Callable[[int], None] = _do_nothing) -> None:
+        """Save below ``folder``; the last ``keep`` stay, and all milestones.
+
+        ``before_write`` is called with the step by every rank's thread before it writes, and may raise.
+        """
+        self._folder, self._keep, self._before_write = folder, keep, before_write
+        self._world = World(SAVING)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokka-checkpoint")
         self._staging: Staging | None = None
         self._writing: Future[None] | None = None
@@ -100,6 +107,7 @@ class Saver:
         """Write what is this rank's; return sizes and hashes of its files, and what went wrong or nothing."""
         files: dict[str, Any] = {}
         try:
+            self._before_write(copy.step)
             aside.mkdir(parents=True, exist_ok=True)
             for name, text in copy.texts.items():
                 write_text(aside / name, text)
