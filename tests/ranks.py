@@ -19,6 +19,7 @@ _context.set_forkserver_preload(
         "torch.distributed.checkpoint",
         "torch.distributed.fsdp",
         "torch.distributed.tensor.parallel",
+        "tokka.training.engine",
         "ranks",
     ]
 )

@@ -164,7 +164,7 @@ WRONG = {
         "layout: {context: 3}",
     ): "training.layout.context: 3 does not divide training.sequence_length",
     ("tokens: 10M", "layout: {data: 3}"): "does not divide into micro batches of 1 on 3 data ranks",
-    ("tokens: 10M", "layout: {data: 2, shard: 3}"): "`shard` 3 does not divide `data` times `context`, 2",
+    ("tokens: 10M", "layout: {data: 2, shard: 3}"): "training.layout.shard: 3 does not divide `data` times `context`, 2",
     ("tokens: 10M", "layout: {stages_per_rank: 2}"): "are of a pipeline, and `pipeline` is 1",
     ("tokens: 10M", "layout: {pipeline: 2, stages_per_rank: 2}"): "`schedule: 1f1b` has one stage a rank",
     ("tokens: 10M", "layout: {pipeline: 2, schedule: interleaved}"): "needs `stages_per_rank` of 2 or more",

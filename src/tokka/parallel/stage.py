@@ -99,6 +99,6 @@ def layers_of(n_layers: int, index: int, stages: int) -> range:
     The first stage has the embedding to do as well, and the last one the loss.
     """
     share, more = divmod(n_layers, stages)
-    first_with_more = (stages - more + 1) // 2
+    first_with_more = (stages - more) // 2
     sizes = [share + (first_with_more <= stage < first_with_more + more) for stage in range(stages)]
     return range(sum(sizes[:index]), sum(sizes[: index + 1]))

@@ -3,9 +3,9 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Shard
 
 IGNORED = -100
 """A target that is none: it adds nothing to the loss."""
@@ -44,7 +44,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, wanted: bool, ranks: DeviceMesh | None
     ) -> Tensor:
         shape = hidden.shape
-        hidden = hidden if ranks is None else _gather_length(hidden, ranks)
+        hidden = hidden if ranks is None else _gather(hidden, 1, ranks)
         hidden, targets = hidden.reshape(-1, shape[-1]), targets.reshape(-1)
         chunks = -(-targets.numel() * len(weight) // _CHUNK_LOGITS)
         to_hidden = torch.empty_like(hidden) if wanted else None
@@ -60,8 +60,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             start += len(part)
         if to_hidden is not None and to_weight is not None:
             if ranks is not None:
-                to_hidden = _sum_and_share_length(to_hidden, shape, ranks)
-            ctx.save_for_backward(to_hidden.view(shape), to_weight.to(weight.dtype))
+                to_hidden = _sum_and_split(to_hidden.view(shape[0], -1, shape[2]), 1, ranks)
+            ctx.save_for_backward(to_hidden.reshape(shape), to_weight.to(weight.dtype))
         return loss.float()
 
     @staticmethod
@@ -70,20 +70,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return to_hidden * gradient, to_weight * gradient, None, None, None
 
 
-def _gather_length(hidden: Tensor, ranks: DeviceMesh) -> Tensor:
-    """Return [batch, length, d_model] of the ranks' shares of the length."""
-    first = hidden.transpose(0, 1).contiguous()
-    whole = first.new_empty(ranks.size() * first.shape[0], *first.shape[1:])
-    dist.all_gather_into_tensor(whole, first, group=ranks.get_group())
-    return whole.transpose(0, 1)
+def _gather(part: Tensor, dim: int, ranks: DeviceMesh) -> Tensor:
+    return DTensor.from_local(part, ranks, (Shard(dim),), run_check=False).full_tensor()
 
 
-def _sum_and_share_length(gradient: Tensor, share: torch.Size, ranks: DeviceMesh) -> Tensor:
-    """Sum ``gradient`` [batch * length, d_model] over ranks; return this rank's ``share`` of the length."""
-    whole = gradient.view(share[0], -1, share[2]).transpose(0, 1).contiguous()
-    part = whole.new_empty(share[1], share[0], share[2])
-    dist.reduce_scatter_tensor(part, whole, group=ranks.get_group())
-    return part.transpose(0, 1).contiguous()
+def _sum_and_split(whole: Tensor, dim: int, ranks: DeviceMesh) -> Tensor:
+    summed = DTensor.from_local(whole, ranks, (Partial(),), run_check=False)
+    return summed.redistribute(placements=(Shard(dim),)).to_local()
 
 
 def _turn_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh | None) -> Tensor:
@@ -114,18 +107,16 @@ def _turn_shard_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh
     ids = ids.clamp(0, logits.shape[1] - 1)
     wide = logits.float()
     at_target = wide.gather(1, ids) * is_here
-    largest = wide.amax(dim=1, keepdim=True)
-    total = (wide - largest).exp_().sum(dim=1, keepdim=True)
+    largest_here = wide.amax(dim=1, keepdim=True)
+    total = wide.sub_(largest_here).exp_().sum(dim=1, keepdim=True)
 
-    of_this = torch.cat((largest, total, at_target), dim=1)
-    of_all = of_this.new_empty(ranks.size() * len(of_this), 3)
-    dist.all_gather_into_tensor(of_all, of_this, group=ranks.get_group())
-    every_largest, every_total, every_target = of_all.view(ranks.size(), -1, 3).unbind(dim=2)
-    largest = every_largest.amax(dim=0).unsqueeze(1)
-    total = (every_total * (every_largest - largest.T).exp()).sum(dim=0).unsqueeze(1)
-    at_target = every_target.sum(dim=0).unsqueeze(1)
+    of_all = _gather(torch.stack((largest_here, total, at_target), dim=1), 2, ranks)
+    every_largest, every_total, every_target = of_all.unbind(dim=1)
+    largest = every_largest.amax(dim=1, keepdim=True)
+    total = (every_total * (every_largest - largest).exp()).sum(dim=1, keepdim=True)
+    at_target = every_target.sum(dim=1, keepdim=True)
 
     loss = ((total.log() + largest - at_target) * valid).sum(dtype=torch.float64)
-    wide = wide.sub_(largest).exp_().mul_(valid / total).scatter_add_(1, ids, -(valid & is_here).float())
-    logits.copy_(wide)
+    wide.mul_((largest_here - largest).exp_() * valid / total)
+    logits.copy_(wide.scatter_add_(1, ids, -(valid & is_here).float()))
     return loss
