@@ -77,16 +77,17 @@ def run_tokka(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     class OneDocument:
         def __init__(self) -> None:
-            self.tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+            self.ids = np.load(folder / "tokens.npy", mmap_mode="r")
+            self.tokens = len(self.ids)
 
         def __len__(self) -> int:
             return 1
 
         def sizes(self, documents: Any) -> Any:
-            return np.array([len(self.tokens) for _ in documents])
+            return np.array([self.tokens for _ in documents])
 
         def read(self, document: int, start: int, stop: int) -> Any:
-            return self.tokens[start:stop]
+            return self.ids[start:stop]
 
     budget = options.steps * options.batch * options.length
     recipe = Recipe.model_validate(
@@ -117,7 +118,7 @@ def run_tokka(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     parts = [Part.whole({"text": budget})]
     sampler = Sampler({"text": OneDocument()}, parts, seed=0, sequence_length=options.length)
     with tempfile.TemporaryDirectory() as out:
-        run(Job(recipe, budget, sampler, SpecialTokens(), lambda piece: {}, Path(out)))
+        run(Job(recipe, budget, sampler, SpecialTokens(), {"text": 1}, lambda piece: {}, Path(out)))
         rows = [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
     # Memory at the last step: the Trainer here saves and publishes nothing either.
     return {
@@ -136,7 +137,8 @@ def run_trainer(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     class Sequences(Dataset):
         def __init__(self) -> None:
-            self.tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+            self.ids = np.load(folder / "tokens.npy", mmap_mode="r")
+            self.tokens = len(self.ids)
 
         def __len__(self) -> int:
             return (len(self.tokens) - 1) // options.length

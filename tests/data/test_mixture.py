@@ -4,13 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokka.data.mixture import MixtureError, solve
+from tokka.data.mixture import solve
+from tokka.data.shares import MixtureError
+from tokka.recipe.mixture import MixtureChange
 from tokka.recipe.sources import Share
 
 
-def _solve(shares, sizes=None, tokens=None, batch=1024, length=128):
+def _solve(shares, sizes=None, tokens=None, batch=1024, length=128, changes=()):
     shares = {name: Share(**share) for name, share in shares.items()}
-    return solve(shares, sizes or {}, tokens=tokens, batch_tokens=batch, sequence_length=length)
+    changes = [MixtureChange.model_validate(change) for change in changes]
+    return solve(
+        shares, sizes or {}, tokens=tokens, batch_tokens=batch, sequence_length=length, changes=changes
+    )
 
 
 def test_percentages_of_a_stated_total_become_whole_sequences_that_add_up():
@@ -65,6 +70,59 @@ def test_the_rest_goes_to_the_source_that_asks_for_it():
 def test_a_mixture_without_one_solution_is_explained(shares, sizes, tokens, message):
     with pytest.raises(MixtureError, match=message.replace("(", r"\(")):
         _solve(shares, sizes, tokens)
+
+
+def test_every_part_is_solved_by_itself_and_epochs_count_from_the_beginning_of_the_run():
+    shares = {"fi": {"percent": 50}, "en": {"rest": True}}
+    decay = {"fi": {"epochs": 4}, "code": {"percent": 10}, "en": {"rest": True}}
+    changes = [{"at": 800 * 1024 + 400, "mixture": decay}]
+    mixture = _solve(shares, {"fi": 128_000}, tokens=1000 * 1024, changes=changes)
+    assert [(part.begin, part.tokens) for part in mixture.parts] == [
+        (0, 800 * 1024),
+        (800 * 1024, 200 * 1024),
+    ]
+    assert mixture.budgets == {"fi": 512_000, "en": 400 * 1024 + 81_920, "code": 20_480}
+    assert mixture.steps == 1000
+    assert {row.source: row.epochs for row in mixture.rows}["fi"] == 4
+
+
+def test_the_last_part_lasts_as_long_as_its_shares_where_no_total_is_stated():
+    changes = [{"at": 100 * 1024, "mixture": {"fi": {"epochs": 3}, "en": {"percent": 50}}}]
+    mixture = _solve({"fi": {"percent": 100}}, {"fi": 50 * 1024}, changes=changes)
+    assert [part.tokens for part in mixture.parts] == [100 * 1024, 100 * 1024]
+    assert mixture.budgets == {"fi": 150 * 1024, "en": 50 * 1024}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fi": {"percent": 40}, "en": {"percent": 40}}, "over-determined: percentages of 80% make"),
+        (
+            {"fi": {"epochs": 3}, "en": {"rest": True}},
+            "300K tokens are asked for, 512K were given before",
+        ),
+        ({"fi": {"percent": 50, "max_epochs": 5}, "en": {"rest": True}}, "more than its `max_epochs` of 5"),
+        ({"en": {"epochs": 1}}, "`epochs` needs the size"),
+    ],
+)
+def test_a_part_without_one_solution_is_explained_and_named(changed, message):
+    with pytest.raises(MixtureError, match=message) as raised:
+        _solve(
+            {"fi": {"percent": 50}, "en": {"percent": 50}},
+            {"fi": 100_000},
+            tokens=2_000 * 1024,
+            changes=[{"at": 1_000 * 1024, "mixture": changed}],
+        )
+    assert str(raised.value).startswith("from 1.024M tokens on (mixture_changes.0): ")
+
+
+def test_a_part_that_was_cut_short_gives_what_it_had_given_until_then():
+    changes = [{"at": 10 * 1024, "mixture": {"fi": {"percent": 100}}, "cut": {"fi": 128_000, "en": 384_000}}]
+    mixture = _solve({"fi": {"epochs": 9}, "en": {"rest": True}}, tokens=20 * 1024, changes=changes)
+    first = mixture.parts[0]
+    assert first.budgets == {"fi": 128_000, "en": 384_000}
+    assert {row.source: row.tokens for row in first.rows} == {"fi": 20 * 128, "en": 60 * 128}
+    assert mixture.budgets == {"fi": 20 * 128 + 10 * 1024, "en": 60 * 128}
 
 
 def test_percentages_rounded_for_print_are_scaled_to_the_whole():

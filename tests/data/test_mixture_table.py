@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 from workshop import REPOSITORY
 
-from tokka.data.mixture import MixtureError, MixtureRow, solve
+from tokka.data.mixture import MixtureRow, solve
 from tokka.data.mixture_table import mixture_tables, planned_mixture, printed_rows
+from tokka.data.shares import MixtureError
 from tokka.recipe.load import load_recipe
 from tokka.recipe.sources import Share
 

@@ -23,6 +23,7 @@ from tokka.release.record import RunRecord
 from tokka.tokenizer.fertility import fertility
 from tokka.tokenizer.load import load_tokenizer
 from tokka.tokenizer.train import train_tokenizer
+from tokka.training.facts import realised
 from tokka.workspace.files import write_json, write_text
 from tokka.workspace.manifest import Manifest, describe_outputs
 
@@ -153,6 +154,7 @@ def _make_mixture(recipe: Recipe, folder: Path) -> None:
         tokens=training.tokens,
         batch_tokens=training.batch_tokens,
         sequence_length=training.sequence_length,
+        changes=recipe.mixture_changes,
     )
     _finish(folder, "mixture", mixture.as_json() | {"sizes": sizes})
 
@@ -168,6 +170,7 @@ def metrics_row(step: int, steps: int, budgets: Mapping[str, int]) -> dict[str, 
         "grad_norm": 1 + 2 * math.exp(-4 * done) + 0.2 * math.cos(3 * step),
         "skipped": None,
         "sources": {source: round(budget * done) for source, budget in budgets.items()},
+        "epochs": {source: budget * done / 100_000 for source, budget in budgets.items()},
         "tokens_per_second": 20_000 + 500 * math.sin(step),
         "step_seconds": 0.1,
         "data_seconds": 0.0002,
@@ -182,7 +185,11 @@ def _make_training(recipe: Recipe, folder: Path, shard_bytes: int) -> None:
     for number in range(1, REVISIONS + 1):
         model = spec.build(recipe.model)
         spec.initialise(model, recipe.model, seed=number)
-        revision = {"name": format_size(BATCH * every * number), "step": every * number, "loss": 3.0}
+        revision: dict[str, Any] = {
+            "name": format_size(BATCH * every * number),
+            "step": every * number,
+            "loss": 3.0,
+        }
         save_hf(
             dict(model.named_parameters()),
             recipe.model,
@@ -201,10 +208,7 @@ def _make_training(recipe: Recipe, folder: Path, shard_bytes: int) -> None:
         "batch_tokens": BATCH,
         "loss": rows[-1]["loss"],
         "skipped_steps": 1,
-        "sources": {
-            source: {"tokens": tokens, "percent": 100 * tokens / (BATCH * STEPS)}
-            for source, tokens in rows[-1]["sources"].items()
-        },
+        "sources": realised(rows),
         "seconds": 9.6,
         "tokens_per_second": 20_000.0,
         "data_percent": 0.2,
@@ -213,7 +217,7 @@ def _make_training(recipe: Recipe, folder: Path, shard_bytes: int) -> None:
         "peak_memory": 10**9,
         "machine": {"device": "cpu", "name": "x86_64 AVX512", "threads": 2, "dtype": "float32"},
         "checkpoints": ["step-00000096"],
-        "revisions": revisions,
+        "revisions": [each | {"sources": realised(rows[: each["step"]])} for each in revisions],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     _finish(folder, "training", facts, "revisions/**/*", "metrics.jsonl")

@@ -196,17 +196,26 @@ def test_a_continued_model_names_its_base_but_no_path(run: Path, tmp_path: Path)
     assert "secret" not in card
 
 
-def test_the_mixture_that_was_read_is_shown_where_it_differs(tmp_path: Path) -> None:
+def test_each_card_shows_what_its_own_revision_was_trained_on(tmp_path: Path) -> None:
     recipe = make_run(tmp_path)
-    assert "differs from what was wanted" not in render_card(tmp_path, recipe, REVISIONS[-1])
-    manifest = tmp_path / "training" / "manifest.json"
-    less = manifest.read_text().replace(
-        f'"tokens": {BATCH * STEPS // 2},', f'"tokens": {BATCH * STEPS // 4},'
-    )
-    manifest.write_text(less)
+    headings = ("Dataset", "Wanted", "Realised", "Epochs", "Tokens read", "In skipped steps")
+    cards = (render_card(tmp_path, recipe, name) for name in (REVISIONS[0], REVISIONS[-1]))
+    first, last = (table(card, *headings) for card in cards)
+    assert first["finnish"] == ["50.00%", "50.00%", "0.328x", "32,768", "1,024"]
+    assert last["finnish"] == ["50.00%", "50.00%", "0.983x", "98,304", "1,024"]
+
+
+def test_a_mixture_that_changed_is_shown_part_by_part(tmp_path: Path) -> None:
+    change = {"at": BATCH * STEPS // 2, "mixture": {"finnish": {"percent": 75}, "code": {"rest": True}}}
+    recipe = make_run(tmp_path, mixture_changes=[change])
     card = render_card(tmp_path, recipe, REVISIONS[-1])
-    read = table(card, "Dataset", "Wanted", "Realised", "Tokens wanted", "Tokens read")
-    assert read["finnish"] == ["50.00%", "33.33%", "98,304", "49,152"]
+    assert table(card, "Dataset", "from 0 tokens", "from 98.304K tokens") == {
+        "finnish": ["50.00%", "75.00%"],
+        "english": ["37.50%", ""],
+        "code": ["12.50%", "25.00%"],
+    }
+    realised = table(card, "Dataset", "Wanted", "Realised", "Epochs", "Tokens read", "In skipped steps")
+    assert realised["finnish"][:2] == ["62.50%", "50.00%"]  # the record of this run is that of no change
 
 
 @pytest.mark.parametrize(

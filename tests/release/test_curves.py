@@ -91,7 +91,7 @@ def test_nothing_to_draw_is_nothing() -> None:
 
 def test_areas_fill_the_whole() -> None:
     shares = np.array([[25.0, 50.0], [75.0, 50.0]])
-    chart = area_chart(["a", "<b>"], np.array([1.0, 2.0]), shares, label="mix", wanted=[40, 60])
+    chart = area_chart(["a", "<b>"], np.array([1.0, 2.0]), shares, label="mix", wanted=[((0, 2), [40, 60])])
     assert "<title>&lt;b&gt;</title>" in chart
     assert chart.count('class="wanted"') == 1
     assert min(coordinates(chart)) >= 0

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tokka.data.order import Part
 from tokka.data.sampler import Sampler
 from tokka.models.hugging_face import SpecialTokens
+from tokka.models.identity import Identity
 from tokka.recipe.recipe import Recipe
 from tokka.training.run import Job, run
 
@@ -84,7 +86,8 @@ def make_job(folder: Path, recipe: Recipe | None = None, budgets: Mapping[str, i
         recipe=recipe,
         tokens=sum(budgets.values()),
         sampler=Sampler(stores, [Part.whole(budgets)], seed=recipe.seed, sequence_length=length),
-        special_tokens=SpecialTokens(eos=2),
+        identity=Identity.new(recipe.model, SpecialTokens(eos=2), torch.float32),
+        base=None,
         sizes={name: store.tokens for name, store in stores.items()},
         locate=lambda piece: {
             "source": piece.source,

@@ -40,10 +40,13 @@ def test_facts_describe_the_run(tmp_path: Path):
     facts = run(make_job(tmp_path))
     assert facts["steps"] == 16
     assert facts["tokens"] == 2048
+    epochs = {name: round(BUDGETS[name] / size, 6) for name, size in make_job(tmp_path).sizes.items()}
+    assert facts["sources"] == facts["revisions"][-1]["sources"]
     assert facts["sources"] == {
-        "finnish": {"tokens": 1536, "percent": 75.0},
-        "english": {"tokens": 512, "percent": 25.0},
+        name: {"tokens": BUDGETS[name], "percent": percent, "epochs": epochs[name], "skipped_tokens": 0}
+        for name, percent in {"finnish": 75.0, "english": 25.0}.items()
     }
+    assert facts["revisions"][0]["sources"]["finnish"]["tokens"] == 768
     assert facts["skipped_steps"] == 0
     assert facts["loss"] < curve(tmp_path)[0]["loss"] - 0.5
     assert facts["checkpoints"] == ["step-00000014", "step-00000016"]
@@ -196,10 +199,14 @@ def test_bad_steps_are_skipped_and_recorded_with_their_documents(
     assert rows[15]["loss"] < rows[0]["loss"]
     skipped = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
     assert [row["step"] for row in skipped] == [3, 4, 9]
+    assert sum(source["skipped_tokens"] for source in facts["sources"].values()) == 3 * 128
     assert skipped[0]["reason"] == "the loss is nan"
     assert skipped[0]["loss"] is None
     assert {document["source"] for document in skipped[0]["documents"]} == {"finnish", "english"}
-    assert "step 3 skipped: the loss is nan" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "step 3 skipped: the loss is nan" in told
+    first = skipped[0]["documents"][0]
+    assert f"   1  {first['source']}  memory:{first['record']}  epoch 1  tokens " in told
 
 
 def test_too_many_bad_steps_in_a_row_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -14,23 +14,46 @@ app = typer.Typer(help="Look at sources and their mixture.", no_args_is_help=Tru
 @app.command()
 def mix(
     recipe: RecipePath,
-    run: Annotated[Path | None, typer.Option(help="Use the sizes counted in this run folder.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Take sizes, and what is trained, from this run.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Solve the mixture and print its table: source, percentage, epochs, tokens."""
+    """Solve the mixture and print its table: source, percentage, epochs, tokens; part by part and in all."""
     from rich.console import Console
 
     from tokka.data.mixture_table import mixture_tables, planned_mixture
+    from tokka.pipeline.edited import followed
     from tokka.pipeline.run import counted_sizes
     from tokka.recipe.load import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
+    if run is not None:
+        loaded = followed(loaded, run)
     mixture = planned_mixture(loaded, counted_sizes(loaded, run) if run else {})
     if as_json:
         typer.echo(json.dumps(mixture.as_json(), indent=2))
     else:
         Console().print(*mixture_tables(mixture), sep="\n")
+
+
+@app.command()
+def trace(
+    run: RunFolder,
+    step: Annotated[
+        int, typer.Option(min=1, help="Of the training, from 1; also one that is still to come.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show the documents in a step's batch: source, file, record, epoch, tokens, and how each begins."""
+    from tokka.data.trace import trace_lines
+    from tokka.pipeline.trace import trace as trace_run
+
+    documents = trace_run(run, step)
+    if as_json:
+        typer.echo(json.dumps(documents, ensure_ascii=False, indent=2))
+    else:
+        for line in trace_lines(documents):
+            typer.echo(line)
 
 
 @app.command()

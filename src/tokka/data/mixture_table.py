@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokka.data.mixture import Mixture, MixtureError, MixtureRow, solve
+from tokka.data.mixture import Mixture, MixtureRow, solve
+from tokka.data.shares import MixtureError
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sizes import format_size
 

@@ -25,6 +25,11 @@ _SOUGHT = 2**18
 class Documents(Protocol):
     """Tokenized documents of one source, such as a :class:`tokka.data.store.TokenStore`."""
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents together."""
+        ...
+
     def __len__(self) -> int: ...
 
     def sizes(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -49,12 +54,13 @@ class Piece:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences of one step, or of one rank's part of it.
+    """Sequences of one step, or the rows of it that one rank reads.
 
     Attributes:
         tokens: int64 [sequences, sequence_length + 1]; inputs are ``[:, :-1]``, targets ``[:, 1:]``.
         documents: int32 [sequences, sequence_length]; number of the document of each input within its row.
-        origins: for each row the pieces of documents that it was packed from.
+        origins: for each sequence of the step, other ranks' too, the pieces of documents that it is packed
+            from.
     """
 
     tokens: NDArray[np.int64]
@@ -63,7 +69,7 @@ class Batch:
 
     @property
     def sources(self) -> list[str]:
-        """The source of each row."""
+        """The source of each sequence of the step."""
         return [pieces[0].source for pieces in self.origins]
 
 
@@ -112,8 +118,7 @@ class _Stream:
 
     def seek(self, sequences: int, length: int) -> None:
         """Go where the stream is after so many sequences, in one pass over the sizes of an epoch."""
-        tokens = sum(int(self.documents.sizes(block).sum()) for block in self._places())
-        epoch, left = divmod(sequences * length, tokens)
+        epoch, left = divmod(sequences * length, self.documents.tokens)
         shuffle = self._shuffle(epoch)
         for block in self._places():
             ends = np.cumsum(self.documents.sizes(shuffle(block)))
@@ -185,7 +190,7 @@ class Sampler:
         """
         chosen = self._order.sources(self._position, sequences)
         drawn = [self._streams[name].next_pieces(self.sequence_length) for name in chosen]
-        return self._read(drawn[rows])
+        return self._read(drawn, rows)
 
     def state(self) -> dict[str, dict[str, int]]:
         """Return the position in every source, as JSON content."""
@@ -218,7 +223,8 @@ class Sampler:
         """How many sequences were drawn."""
         return sum(stream.cursor.sequences for stream in self._streams.values())
 
-    def _read(self, rows: list[tuple[Piece, ...]]) -> Batch:
+    def _read(self, drawn: list[tuple[Piece, ...]], wanted: slice) -> Batch:
+        rows = drawn[wanted]
         tokens = np.empty((len(rows), self.sequence_length + 1), dtype=np.int64)
         documents = np.empty((len(rows), self.sequence_length + 1), dtype=np.int32)
         for row, pieces in enumerate(rows):
@@ -230,4 +236,4 @@ class Sampler:
                 )
                 documents[row, at:until] = number
                 at = until
-        return Batch(tokens, documents[:, :-1], tuple(rows))
+        return Batch(tokens, documents[:, :-1], tuple(drawn))

@@ -125,8 +125,8 @@ def _mixture(recipe: Recipe) -> Iterator[Problem]:
 
     Where they have one, find revisions and schedules that do not fit into the budget.
     """
-    from tokka.data.mixture import MixtureError
     from tokka.data.mixture_table import counted_in_epochs, planned_mixture
+    from tokka.data.shares import MixtureError
     from tokka.training.plan import Plan
 
     if not all(recipe.sources[name].size for name in counted_in_epochs(recipe)):

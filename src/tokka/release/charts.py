@@ -94,7 +94,12 @@ def line_chart(
 
 
 def area_chart(
-    names: Sequence[str], tokens: Floats, shares: Floats, *, label: str, wanted: Sequence[float]
+    names: Sequence[str],
+    tokens: Floats,
+    shares: Floats,
+    *,
+    label: str,
+    wanted: Sequence[tuple[tuple[float, float], Sequence[float]]],
 ) -> Markup:
     """Draw shares of a whole as stacked areas over tokens.
 
@@ -103,7 +108,8 @@ def area_chart(
         tokens: float64 [points].
         shares: percentages, float64 [names, points]; each column adds up to 100.
         label: what the chart shows.
-        wanted: the percentage that was asked for of each name; dashed lines between the areas.
+        wanted: from where to where in tokens, the percentage that was asked for of each name; dashed lines
+            between the areas.
     """
     x = Axis.along(tokens, WIDE.left, WIDE.right)
     y = Axis(0.0, 100.0, WIDE.bottom, WIDE.top)
@@ -114,8 +120,10 @@ def area_chart(
         drawn = _points(x.place(np.concatenate([tokens, tokens[::-1]])), y.place(outline))
         title = Markup("<title>{}</title>").format(name)
         parts.append(_path(f"area c{index % COLORS}", [f"{'L'.join(drawn)}Z"], title))
-    for level in np.cumsum(np.asarray(wanted, dtype=np.float64))[:-1].tolist():
-        parts.append(_path("wanted", [f"{WIDE.left} {y.at(level):.1f}H{WIDE.right}"]))
+    for span, percents in wanted:
+        begin, end = (min(max(x.at(place), WIDE.left), WIDE.right) for place in span)
+        for level in np.cumsum(np.asarray(percents, dtype=np.float64))[:-1].tolist():
+            parts.append(_path("wanted", [f"{begin:.1f} {y.at(level):.1f}H{end:.1f}"]))
     return _svg(label, [*parts, _grid(x, y, WIDE)], WIDE)
 
 

@@ -1,7 +1,8 @@
 """The curves of training, drawn from what it recorded step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -72,25 +73,29 @@ def other_curves(metrics: Metrics) -> list[Curve]:
     return [curve for curve in curves if curve.chart]
 
 
-def mixture_curve(metrics: Metrics, wanted: Mapping[str, float]) -> Curve | None:
+def mixture_curve(metrics: Metrics, parts: Sequence[Mapping[str, Any]]) -> Curve | None:
     """Draw the realised shares of the sources over tokens; None where they were not recorded.
 
     Args:
-        metrics: the record.
-        wanted: percentage of each source, in the order in which they are stacked.
+        metrics: the record; its sources are stacked in their order.
+        parts: of the solved mixture, as JSON content.
     """
-    given = np.stack([metrics.sources[source] for source in wanted])
+    given = np.stack(list(metrics.sources.values()))
     if not np.isfinite(given).all() or len(metrics) < 2:
         return None
     edges = np.unique(np.linspace(0, len(metrics) - 1, 31).astype(int))
     amounts = np.diff(given[:, edges], axis=1, prepend=0.0)[:, 1:]
     totals = amounts.sum(axis=0)
     shares = 100 * np.divide(amounts, totals, out=np.zeros_like(amounts), where=totals > 0)
+    wanted = []
+    for part in parts:
+        percent = {row["source"]: row["percent"] for row in part["rows"]}
+        span = part["begin"], part["begin"] + part["tokens"]
+        wanted.append((span, [percent.get(name, 0.0) for name in metrics.sources]))
+    label = "Realised mixture over tokens"
     tokens = metrics["tokens"][edges[1:]]
-    chart = area_chart(
-        list(wanted), tokens, shares, label="Realised mixture over tokens", wanted=list(wanted.values())
-    )
-    return Curve("Realised mixture over tokens", chart, "wanted: dashed")
+    chart = area_chart(list(metrics.sources), tokens, shares, label=label, wanted=wanted)
+    return Curve(label, chart, "wanted: dashed")
 
 
 def _smoothed(metrics: Metrics, values: Floats, color: int = 0) -> Series:

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from tokka.data.mixture import wanted_until
 from tokka.evaluation.against import BASE, MERGED, Against, against_base
 from tokka.evaluation.compare import read_result, read_results
 from tokka.evaluation.locate import revisions_in
@@ -102,14 +103,19 @@ class RunRecord:
         return against_base(results[-1], self.base, *([self.merged] if self.merged and is_last else []))
 
     @property
-    def wanted_tokens(self) -> dict[str, int]:
-        """Tokens that each source was to give; empty while the mixture is not solved."""
-        return {row["source"]: row["tokens"] for row in self.facts("mixture").get("rows", [])}
+    def realised(self) -> list[dict[str, Any]]:
+        """What each revision was trained on: ``name``, ``tokens`` and ``sources``, and what was ``wanted``.
 
-    @property
-    def read_tokens(self) -> dict[str, int]:
-        """Tokens that training read of each source; empty while it is unfinished."""
-        return {name: given["tokens"] for name, given in self.facts("training").get("sources", {}).items()}
+        Of a source its ``tokens``, ``percent``, ``epochs`` and ``skipped_tokens``; wanted are tokens. Empty
+        while training is unfinished.
+        """
+        parts = self.facts("mixture").get("parts", [])
+        return [
+            {key: revision[key] for key in ("name", "tokens", "sources")}
+            | {"wanted": wanted_until(parts, revision["tokens"])}
+            for revision in self.facts("training").get("revisions", [])
+            if parts and revision.get("sources")
+        ]
 
 
 def _stages(recipe: Recipe) -> list[str]:

@@ -55,7 +55,7 @@ def write_report(run: Path, path: Path) -> dict[str, Any]:
 def _context(record: RunRecord) -> dict[str, Any]:
     recipe, release = record.recipe, record.recipe.release
     metrics_path = record.folder / "training" / "metrics.jsonl"
-    metrics = read_metrics(metrics_path, list(recipe.mixture)) if metrics_path.is_file() else None
+    metrics = read_metrics(metrics_path, recipe.mixed) if metrics_path.is_file() else None
     if metrics is not None and not len(metrics):
         metrics = None
     return {

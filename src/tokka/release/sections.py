@@ -107,13 +107,16 @@ def samples(record: RunRecord) -> dict[str, list[tuple[str, str, str]]]:
 
 def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
     """Return the mixture, wanted and realised, and what the sources hold."""
-    percent = {row["source"]: row["percent"] for row in record.facts("mixture").get("rows", [])}
+    mixture = record.facts("mixture")
+    latest = record.realised[-1]["name"] if record.realised else ""
     return {
         "mixture": tables.mixture_table(record),
         "replay": replay_in_words(record),
-        "realised": tables.realised_table(record),
-        "curve": mixture_curve(metrics, percent) if metrics and percent else None,
-        "legend": [(source, index % COLORS) for index, source in enumerate(percent)],
+        "parts": tables.parts_table(record),
+        "realised": tables.realised_table(record, latest),
+        "deviations": tables.deviations_table(record),
+        "curve": mixture_curve(metrics, mixture["parts"]) if metrics and mixture else None,
+        "legend": [(source, index % COLORS) for index, source in enumerate(record.recipe.mixed)],
         "corpus": tables.corpus_table(record),
         "rejected": tables.rejected_table(record),
     }

@@ -70,23 +70,45 @@ def mixture_table(record: RunRecord) -> Table | None:
     return Table(("Dataset", "Notes", "Percentage", "Epochs", "Tokens"), rows, "llrrr")
 
 
-def realised_table(record: RunRecord) -> Table | None:
-    """Return wanted and read tokens of each source; None where training recorded none."""
-    read, wanted = record.read_tokens, record.wanted_tokens
-    if not read or not wanted:
+def parts_table(record: RunRecord) -> Table | None:
+    """Return the percentages of the parts of the training; None where the mixture never changes."""
+    parts = record.facts("mixture").get("parts", [])
+    if len(parts) < 2:
         return None
-    all_wanted, all_read = sum(wanted.values()), sum(read.values())
+    percents = [{row["source"]: row["percent"] for row in part["rows"]} for part in parts]
     rows = [
-        (
-            name,
-            f"{100 * tokens / all_wanted:.2f}%",
-            f"{100 * read.get(name, 0) / all_read:.2f}%",
-            f"{tokens:,}",
-            f"{read.get(name, 0):,}",
-        )
-        for name, tokens in wanted.items()
+        (name, *(f"{percent[name]:.2f}%" if name in percent else "" for percent in percents))
+        for name in record.recipe.mixed
     ]
-    return Table(("Dataset", "Wanted", "Realised", "Tokens wanted", "Tokens read"), rows, "lrrrr")
+    begins = [f"from {format_size(part['begin'])} tokens" for part in parts]
+    return Table(("Dataset", *begins), rows, "l" + "r" * len(parts))
+
+
+def realised_table(record: RunRecord, revision: str) -> Table | None:
+    """Return what a revision was trained on, beside what was wanted; None where that was not recorded."""
+    found = next((each for each in record.realised if each["name"] == revision), None)
+    if found is None:
+        return None
+    rows: list[tuple[object, ...]] = []
+    for name, wanted in found["wanted"].items():
+        given = found["sources"][name]
+        skipped = f"{given['skipped_tokens']:,}" if given["skipped_tokens"] else ""
+        shares = f"{100 * wanted / found['tokens']:.2f}%", f"{given['percent']:.2f}%"
+        rows.append((name, *shares, f"{significant(given['epochs'])}x", f"{given['tokens']:,}", skipped))
+    headings = ("Dataset", "Wanted", "Realised", "Epochs", "Tokens read", "In skipped steps")
+    return Table(headings, rows, "lrrrrr")
+
+
+def deviations_table(record: RunRecord) -> Table | None:
+    """Return for each revision how far its mix is from the one wanted; None where that was not recorded."""
+    rows = []
+    for found in record.realised:
+        off = {name: found["sources"][name]["tokens"] - wanted for name, wanted in found["wanted"].items()}
+        source = max(off, key=lambda name: abs(off[name]))
+        part = 100 * abs(off[source]) / found["tokens"]
+        rows.append((found["name"], f"{part:.4f}%", source, f"{off[source]:+,.0f}"))
+    headings = ("Revision", "Largest difference", "Dataset", "Tokens")
+    return Table(headings, rows, "lrlr") if rows else None
 
 
 def corpus_table(record: RunRecord) -> Table | None:

@@ -34,7 +34,8 @@ def tokens_stage(recipe: Recipe, name: str) -> Stage:
 
 def mixture_stage(recipe: Recipe, tokens: tuple[str, ...]) -> Stage:
     def work(run: Run) -> dict[str, Any]:
-        from tokka.data.mixture import MixtureError, solve
+        from tokka.data.mixture import solve
+        from tokka.data.shares import MixtureError
         from tokka.training.plan import Plan
 
         training = recipe.training
