@@ -18,6 +18,7 @@ class Arrays:
 
     def __init__(self, lengths):
         self.lengths = np.array(lengths, dtype=np.int64)
+        self.tokens = sum(lengths)
 
     def __len__(self):
         return len(self.lengths)
