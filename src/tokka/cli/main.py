@@ -12,12 +12,14 @@ from tokka.cli import (
     launch,
     merge,
     recipe,
+    rehearse,
     release,
     run,
     status,
     talk,
     tokenizer,
     train,
+    verify,
 )
 
 app = typer.Typer(
@@ -33,6 +35,7 @@ app.command()(run.run)
 app.command()(train.train)
 app.command()(launch.launch)
 app.command()(status.status)
+app.command()(rehearse.rehearse)
 app.command()(recipe.new)
 app.command()(doctor.doctor)
 app.command()(talk.generate)
@@ -41,7 +44,8 @@ app.command()(evaluate.evaluate)
 app.command()(merge.merge)
 app.command()(release.report)
 app.command()(release.upload)
-for name, group in {"recipe": recipe.app, "corpus": corpus.app, "tokenizer": tokenizer.app}.items():
+groups = {"recipe": recipe.app, "corpus": corpus.app, "tokenizer": tokenizer.app, "verify": verify.app}
+for name, group in groups.items():
     app.add_typer(group, name=name)
 
 

@@ -35,11 +35,12 @@ def train_run(folder: Path) -> None:
     """
     try:
         record(_train)(folder)
-    except (ValueError, ImportError, TrainingStoppedError) as error:
-        if "TORCHELASTIC_RUN_ID" not in os.environ:
+    except Exception as error:
+        if "TORCHELASTIC_RUN_ID" not in os.environ or "TOKKA_TRACEBACK" in os.environ:
             raise
-        say(f"tokka: {error}")
-        raise SystemExit(FINAL) from None
+        say(f"rank {Place.of_this_process().rank} failed: {error}")  # `record` wrote all calls to a file
+        final = isinstance(error, ValueError | ImportError | TrainingStoppedError)
+        raise SystemExit(FINAL if final else 1) from None
 
 
 def _train(folder: Path) -> None:

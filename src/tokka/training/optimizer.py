@@ -8,6 +8,9 @@ from torch.distributed.tensor import DTensor
 
 from tokka.recipe.training import Optimizer as Settings
 
+_NORM_PIECE = 2**15
+"""Numbers whose squares are summed in fp32 before fp64 takes over: right to 1e-7."""
+
 
 class Optimizer:
     """Sums gradients in fp32 over micro batches, and moves fp32 master weights along them.
@@ -72,10 +75,15 @@ class Optimizer:
             }
 
     def gradient_norm(self, names: Iterable[str]) -> Tensor:
-        """Return the Euclidean norm of what this rank holds of the summed gradients of ``names``, fp32."""
-        held = [self.gradients[name] for name in names]
-        device = next(iter(self._local.values())).device
-        return torch.nn.utils.get_total_norm(held) if held else torch.zeros((), device=device)
+        """Return the Euclidean norm of what this rank holds of the summed gradients of ``names``, fp64.
+
+        Piece by piece: on a CPU PyTorch sums squares in fp32 one after the other, and is wrong by 4e-4 after
+        ten million.
+        """
+        pieces = [piece for name in names for piece in self.gradients[name].flatten().split(_NORM_PIECE)]
+        if not pieces:
+            return torch.zeros((), dtype=torch.float64, device=next(iter(self._local.values())).device)
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(pieces)), dtype=torch.float64)
 
     def step(self, lr: float, *, divisor: float, norm: float, without_waiting: bool = False) -> None:
         """Update every weight, or all but those that wait.
