@@ -1,5 +1,6 @@
 """Which documents hold items of benchmarks."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -84,6 +85,7 @@ def find_contamination(corpus: Path, folder: Path, items: Path, *, workers: int)
     with whole_file(folder / "found.parquet") as aside, pq.ParquetWriter(aside, SCHEMA) as writer:
         for task in tasks:
             writer.write_table(pq.read_table(task.found))
+    shutil.rmtree(folder / ".work", ignore_errors=True)
     return _facts(folder / "found.parquet", sum(counts.values()))
 
 

@@ -30,12 +30,25 @@ _codes = np.full(0x110000, _UNKNOWN)  # by code point; entered by pages, when a 
 
 
 def normalised(text: str) -> str:
-    """Return ``text`` casefolded, in NFKC, without format characters such as soft hyphens.
+    """Return ``text`` casefolded, in NFKC, without format characters and without accents of no letter.
 
-    Unicode calls this toNFKC_Casefold (The Unicode Standard, section 3.13.5).
+    But for the accents, such as one typed for an apostrophe, Unicode calls this toNFKC_Casefold (The Unicode
+    Standard, section 3.13.5). Format characters are soft hyphens and the like.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return folded if folded.isascii() else "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    if folded.isascii():
+        return folded
+    kept: list[str] = []
+    for character in folded:
+        category = unicodedata.category(character)
+        if category != "Cf" and (category[0] != "M" or (kept and is_letter(kept[-1]))):
+            kept.append(character)
+    return "".join(kept)
+
+
+def is_letter(character: str) -> bool:
+    """Tell letters, digits and marks from separators."""
+    return character.isalnum() or unicodedata.category(character)[0] == "M"
 
 
 def character_codes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
@@ -85,8 +98,9 @@ def _codes_of(text: str) -> Hashes:
 def _learn(page: int) -> None:
     """Enter the codes of 256 characters."""
     for point in range(page * _PAGE, (page + 1) * _PAGE):
-        folded = normalised(chr(point))
-        is_text = not folded or any(_is_letter(character) for character in folded)
+        character = chr(point)
+        folded = character if unicodedata.category(character)[0] == "M" else normalised(character)
+        is_text = not folded or any(is_letter(each) for each in folded)
         _codes[point] = _code(point, folded) if is_text else 0
 
 
@@ -98,7 +112,3 @@ def _code(point: int, folded: str) -> int:
     kind = SOLO if any(low <= ord(folded) <= high for low, high in _UNSPACED) else LETTER
     joins = unicodedata.category(folded)[0] == "M" or _JAMO[0] <= point <= _JAMO[1]
     return number | int(kind) | (int(_HARD) if joins else 0)
-
-
-def _is_letter(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character)[0] == "M"
