@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from tokka.cli import curation
 from tokka.cli.options import AsJson, Overrides, RecipePath, RunFolder
 
 app = typer.Typer(help="Look at sources and their mixture.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(curation.build)
+app.command()(curation.look)
 
 
 @app.command()

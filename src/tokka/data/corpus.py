@@ -4,7 +4,7 @@ import random
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokka import __version__
 from tokka.data.curation.chain import Plan
@@ -25,12 +25,22 @@ from tokka.recipe.sources import Source
 from tokka.workspace.files import digest_json, read_json, sync_folder, write_json, write_text
 from tokka.workspace.workers import run_tasks
 
+if TYPE_CHECKING:
+    from tokka.data.executors import Executor
+
 _WORK, _DONE = ".work", "corpus.json"
 _DECIDES = {"path", "hub", "format", "text", "template", "tokenizer", "max_bytes"}
 
 
 def build_corpus(
-    name: str, source: Source, folder: Path, *, root: Path, heldout: float, workers: int
+    name: str,
+    source: Source,
+    folder: Path,
+    *,
+    root: Path,
+    heldout: float,
+    workers: int,
+    executor: "Executor | None" = None,
 ) -> dict[str, Any]:
     """Read a source, and curate it, into ``train-*``, ``heldout-*`` and ``removed-*.parquet`` in ``folder``.
 
@@ -50,6 +60,7 @@ def build_corpus(
         heldout: share of documents, in [0, 1), that is held out, chosen by content. The documents that
             several templates make of one record go together.
         workers: processes.
+        executor: of datatrove, which spreads the work instead, over other machines perhaps.
 
     Returns:
         Facts: ``files`` read, ``records`` seen in them, ``documents`` made of these and their ``bytes`` of
@@ -84,8 +95,11 @@ def build_corpus(
             for index, group in enumerate(grouped(inputs))
         ]
         waiting = [group for group in groups if not group.folder.exists()]
-        size = sum(one.size for group in waiting for one in group.inputs)
-        run_tasks(build_group, waiting, workers=workers, what=f"reading {name}", total=size or None)
+        if executor is not None:
+            executor.build(waiting, work)
+        else:
+            size = sum(one.size for group in waiting for one in group.inputs)
+            run_tasks(build_group, waiting, workers=workers, what=f"reading {name}", total=size or None)
         facts = _collect([group.folder for group in groups], folder, plan)
     shutil.rmtree(folder / _WORK, ignore_errors=True)
     return facts

@@ -26,6 +26,10 @@ class Reason(StrEnum):
     UNKNOWN_TOKEN = "unknown_token"
     TRUNCATED_ARCHIVE = "truncated_archive"
     DAMAGED_FILE = "damaged_file"
+    EXTRACTION_FAILED = "extraction_failed"
+    NO_TEXT = "no_text"
+    NOT_A_PAGE = "not_a_page"
+    FAILED_REQUEST = "failed_request"
 
 
 class Document(NamedTuple):

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokka.recipe.load import load_recipe
 from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.files import write_text
 from tokka.workspace.manifest import Manifest
+
+if TYPE_CHECKING:
+    from tokka.data.executors import Executor
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class Run:
         recipe: the validated recipe.
         root: folder of the recipe file.
         folder: folder of the run; each stage has a folder of its own name below it.
+        executor: of datatrove, which spreads the reading of sources; None for processes here.
     """
 
     recipe: Recipe
     root: Path
     folder: Path
+    executor: "Executor | None" = None
 
     def of(self, stage: str) -> Path:
         """Return the folder of ``stage``."""

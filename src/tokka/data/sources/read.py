@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from tokka.data.documents import Document, Rejected, UnfitError
 from tokka.data.sources.files import InputFile, find_files
+from tokka.data.sources.html import read_html
 from tokka.data.sources.hub import HubShard, find_shards, read_shard
 from tokka.data.sources.jsonl import read_jsonl
 from tokka.data.sources.megatron import read_megatron
 from tokka.data.sources.parquet import read_parquet
 from tokka.data.sources.record import Record, contents, templates_of, url_of
 from tokka.data.sources.text import read_text
+from tokka.data.sources.warc import read_warc
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
 
@@ -22,6 +24,8 @@ _READERS: dict[str, Callable[[InputFile, Source, Advance], Iterator[Record | Rej
     "parquet": read_parquet,
     "text": read_text,
     "megatron": read_megatron,
+    "warc": read_warc,
+    "html": read_html,
 }
 
 

@@ -20,7 +20,13 @@ def corpus_stage(recipe: Recipe, name: str) -> Stage:
         from tokka.data.corpus import build_corpus
 
         return build_corpus(
-            name, source, run.of(f"corpus/{name}"), root=run.root, heldout=heldout, workers=usable_cores()
+            name,
+            source,
+            run.of(f"corpus/{name}"),
+            root=run.root,
+            heldout=heldout,
+            workers=usable_cores(),
+            executor=run.executor,
         )
 
     def outside(run: Run) -> Mapping[str, str]:
