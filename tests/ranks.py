@@ -56,6 +56,12 @@ def on_ranks(count: int, program: Callable[..., Any], *arguments: Any, seconds: 
                 rank.join()
 
 
+def alone(program: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what ``program(*arguments)`` returns in a process of its own, which joins no group."""
+    with _context.Pool(1) as pool:
+        return pool.apply(program, arguments)
+
+
 def _collect(receiving: list[Connection], deadline: float) -> list[Any]:
     results: dict[int, Any] = {}
     while len(results) < len(receiving):

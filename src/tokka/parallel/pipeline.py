@@ -94,8 +94,7 @@ class Pipeline:
     @property
     def order(self) -> Mapping[int, Sequence[Any]]:
         """For each rank of the pipeline PyTorch's actions, in order; None where it skips a beat."""
-        assert self._schedule.pipeline_order is not None
-        return self._schedule.pipeline_order
+        return vars(self._schedule)["pipeline_order"]
 
     def __call__(self, tokens: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         losses: list[Tensor] = []
