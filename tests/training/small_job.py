@@ -82,11 +82,12 @@ def make_job(folder: Path, recipe: Recipe | None = None, budgets: Mapping[str, i
     recipe = recipe or make_recipe()
     stores = {"finnish": Documents(1), "english": Documents(2)}
     length = recipe.training.sequence_length
+    dtype = torch.bfloat16 if recipe.training.precision == "bf16" else torch.float32
     return Job(
         recipe=recipe,
         tokens=sum(budgets.values()),
         sampler=Sampler(stores, [Part.whole(budgets)], seed=recipe.seed, sequence_length=length),
-        identity=Identity.new(recipe.model, SpecialTokens(eos=2), torch.float32),
+        identity=Identity.new(recipe.model, SpecialTokens(eos=2), dtype),
         base=None,
         sizes={name: store.tokens for name, store in stores.items()},
         locate=lambda piece: {

@@ -1,4 +1,7 @@
-"""A corpus becomes tokens on disk: each of its shards a token file, each document closed by the end token."""
+"""A corpus becomes tokens on disk: each of its shards a token file, each document closed by the end token.
+
+Where the tokenizer itself puts a token before every text, as Llama's does, a document begins with it too.
+"""
 
 import multiprocessing
 import os
@@ -56,6 +59,7 @@ class Shard(NamedTuple):
         return {
             "documents": digest_file(self.path),
             "tokenizer": self.tokenizer.digest,
+            "begin": self.tokenizer.begin_id,
             "allowed_specials": list(self.allowed_specials),
         }
 
@@ -84,15 +88,15 @@ def encode_corpus(
         workers: processes at most; default: one for each usable core.
 
     Returns:
-        Facts: ``documents``, ``tokens`` (end tokens included), ``bytes`` of text in UTF-8,
-        ``bytes_per_token``, ``allowed_specials``, the ``backend`` that encoded, and the
-        ``megabytes_per_second`` of this call, None where nothing was left to do.
+        Facts: ``documents``, ``tokens`` (beginning and end tokens included), ``bytes`` of text in UTF-8,
+        ``bytes_per_token``, ids of the ``begin_token`` (None where there is none) and the ``end_token``,
+        ``allowed_specials``, the ``backend`` that encoded, and the ``megabytes_per_second`` of this call,
+        None where nothing was left to do.
 
     Raises:
         ValueError: the tokenizer has no end token, or lacks an allowed special token.
     """
-    if tokenizer.eos_id is None:
-        raise ValueError(f"{tokenizer.folder}: the tokenizer has no end token (eos) to close documents with")
+    before_and_after(tokenizer)
     shards = [
         Shard(path, folder / path.stem.removeprefix("train-"), tokenizer, tuple(sorted(allowed_specials)))
         for path in shard_paths(corpus, "train")
@@ -112,7 +116,8 @@ def encode_corpus(
         total=sum(each.num_rows for each in metadata),
         unit="documents",
     )
-    return _facts(shards, waiting, time.monotonic() - begun)
+    ends = {"begin_token": tokenizer.begin_id, "end_token": tokenizer.eos_id}
+    return ends | _facts(shards, waiting, time.monotonic() - begun)
 
 
 def specials_in(templates: Sequence[str], tokenizer: LoadedTokenizer) -> tuple[str, ...]:
@@ -124,6 +129,17 @@ def specials_in(templates: Sequence[str], tokenizer: LoadedTokenizer) -> tuple[s
     return tuple(name for name in tokenizer.specials if any(name in literal for literal in literals))
 
 
+def before_and_after(tokenizer: LoadedTokenizer) -> tuple[Ids, Ids]:
+    """Return the tokens that come before and after the text of every document.
+
+    Raises ValueError for a tokenizer without an end token.
+    """
+    if tokenizer.eos_id is None:
+        raise ValueError(f"{tokenizer.folder}: the tokenizer has no end token (eos) to close documents with")
+    before = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
+    return np.array(before, np.int32), np.array([tokenizer.eos_id], np.int32)
+
+
 def _encode_shard(shard: Shard, advance: Advance) -> None:
     """Encode one shard: origins and tokens, then the record that says that they are whole."""
     if multiprocessing.parent_process() is not None:
@@ -132,14 +148,14 @@ def _encode_shard(shard: Shard, advance: Advance) -> None:
     parts = batches(read_shard(shard.path), lambda document: len(document.text), _BATCH_CHARACTERS)
     first = next(parts, [])
     backend, encode = _encoder(shard, [document.text for document in first])
-    end = np.array([shard.tokenizer.eos_id], np.int32)
+    begin, end = before_and_after(shard.tokenizer)
     origins: list[tuple[str, int]] = []
     text_bytes = 0
     with IndexedWriter(shard.prefix, shard.tokenizer.size) as writer:
         for batch in chain([first], parts):
             texts = [document.text for document in batch]
             for ids in encode(texts, shard.allowed_specials):
-                writer.add(np.concatenate([ids, end]))
+                writer.add(np.concatenate([begin, ids, end]))
             origins.extend((document.file, document.record) for document in batch)
             text_bytes += sum(len(text.encode()) for text in texts)
             advance(len(batch))

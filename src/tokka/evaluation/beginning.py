@@ -25,11 +25,8 @@ def beginning_of(tokenizer: LoadedTokenizer) -> Beginning:
 
     Raises ValueError for a tokenizer without an end token.
     """
-    from tokenizers import Tokenizer
-
-    added = Tokenizer.from_file(str(tokenizer.folder / "tokenizer.json")).encode("").ids
-    if tokenizer.bos_id is not None and added[:1] == [tokenizer.bos_id]:
-        return Beginning(tokenizer.bos_id, added=True)
+    if tokenizer.begin_id is not None:
+        return Beginning(tokenizer.begin_id, added=True)
     if tokenizer.eos_id is None:
         raise ValueError(f"the tokenizer in {tokenizer.folder} names no end token (eos_token)")
     return Beginning(tokenizer.eos_id, added=False)

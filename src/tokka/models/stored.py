@@ -59,7 +59,7 @@ class StoredWeights:
         model = spec_for(self.config).build_meta(self.config)
         self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         self._places: dict[str, _Place] = {}
-        for path in _shard_paths(folder):
+        for path in shard_paths(folder):
             self._add(path)
         missing = [name for name in self.shapes if name not in self._places]
         if missing:
@@ -147,7 +147,7 @@ def _part(file: Any, stored: str, part: Part) -> Tensor:
     return file.get_slice(stored)[part] if part else file.get_tensor(stored)
 
 
-def _shard_paths(folder: Path) -> list[Path]:
+def shard_paths(folder: Path) -> list[Path]:
     """Return the files that hold the weights, each once."""
     if not (folder / INDEX).is_file():
         if not (folder / WEIGHTS).is_file():

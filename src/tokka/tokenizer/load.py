@@ -39,6 +39,8 @@ class LoadedTokenizer:
         size: one more than its largest id, special tokens included: the rows that an embedding needs.
         specials: the id of every special token.
         bos_id, eos_id, pad_id, unk_id: of those, the ones with a role; None where there is none.
+        begin_id: of the token before every document, where the tokenizer itself puts its beginning token
+            before a text, as Llama's does; None for all others, though they may name a beginning token.
         digest: SHA-256 of what decides its ids.
     """
 
@@ -59,8 +61,14 @@ class LoadedTokenizer:
         self.bos_id, self.eos_id, self.pad_id, self.unk_id = (
             self.specials.get(roles.get(role, "")) for role in ("bos", "eos", "pad", "unk")
         )
+        self.begin_id = self.bos_id if self._adds_beginning() else None
         self.size = max(ids.values()) + 1
         self._encoders: dict[frozenset[str], _Encoders] = {}
+
+    def _adds_beginning(self) -> bool:
+        """Tell whether a text begins with the beginning token: as the configuration states, or as it does."""
+        stated = _read_json(self.folder / "tokenizer_config.json").get("add_bos_token")
+        return self._tokenizer.encode("").ids[:1] == [self.bos_id] if stated is None else bool(stated)
 
     @cached_property
     def digest(self) -> str:

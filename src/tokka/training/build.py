@@ -1,7 +1,6 @@
 """The weights at the start: fresh, or those of a model to continue."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from tokka.models.spec import Config
 from tokka.models.stored import StoredWeights
 from tokka.parallel.apply import initialise
 from tokka.parallel.weights import load_into
+from tokka.workspace.hub import fetched_model
 
 _SHAPELESS = {"base", "init_std"}
 """Keys of the recipe's model section that say where weights come from, not what they are."""
@@ -24,7 +24,7 @@ def begin(parameters: Mapping[str, Tensor], config: Config, seed: int) -> None:
     if config.base is None:
         initialise(parameters, config, seed)
         return
-    stored = StoredWeights(_folder_of(config.base))
+    stored = StoredWeights(fetched_model(config.base))
     _check_shape(config, stored.config)
     load_into(parameters, stored)
 
@@ -37,12 +37,3 @@ def _check_shape(config: Config, found: Config) -> None:
     if different:
         listed = ", ".join(f"{key} {is_there.get(key)} (the recipe says {wanted[key]})" for key in different)
         raise ValueError(f"model.base {config.base} has {listed}; state in the recipe what the base is")
-
-
-def _folder_of(base: str) -> Path:
-    """Return the folder of a local model, or of one of the hub once downloaded; only safetensors and JSON."""
-    if Path(base).is_dir():
-        return Path(base)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(base, allow_patterns=["*.safetensors", "*.json"]))
