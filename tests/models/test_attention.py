@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_models import built, difference, every_architecture, random_tokens
 
-from tokka.models.attention import document_starts, place
+from tokka.models.attention import attend, document_starts, place
 from tokka.models.cache import KeyValueCache
 
 LENGTHS = [(7, 1, 22), (30,), (15, 15), (1, 1, 28)]
@@ -74,3 +74,29 @@ def test_a_first_pass_and_a_single_next_token_need_no_mask():
     cache.layers[0].append(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2))
     assert place(1, like, None, cache).mask is None
     assert place(2, like, None, cache).mask.shape == (1, 1, 2, 7)
+
+
+class TwoStretches:
+    """Some tokens of a sequence of 16: four from each of two positions on."""
+
+    def stretches(self, length):
+        return 4, 12
+
+    def total_length(self, length):
+        return 16
+
+    def append_documents(self, documents):
+        return documents
+
+
+@pytest.mark.parametrize("lengths", [None, (6, 1, 9)])
+def test_stretches_of_a_sequence_see_what_they_see_in_the_whole(lengths):
+    generator = torch.Generator().manual_seed(0)
+    query, keys, values = (torch.randn(1, heads, 16, 8, generator=generator) for heads in (4, 2, 2))
+    documents = None if lengths is None else torch.repeat_interleave(torch.tensor(lengths)).int()[None]
+    whole, part = place(16, query, documents, None), place(8, query, documents, TwoStretches())
+    chosen = [4, 5, 6, 7, 12, 13, 14, 15]
+    assert part.positions.tolist() == whole.positions[:, chosen].tolist()
+    assert [mask.shape[-1] for mask in part.mask] == [8, 16]
+    expected = attend(query, keys, values, whole.mask, 0.3)[:, chosen]
+    assert difference(attend(query[:, :, chosen], keys, values, part.mask, 0.3), expected) < 1e-6

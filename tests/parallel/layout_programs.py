@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from tokka.data.order import Part
 from tokka.data.sampler import Batch, Sampler
+from tokka.models.attention import sequence_positions
 from tokka.parallel.context import ContextRanks
 from tokka.recipe.recipe import Recipe
 from tokka.training.cross_entropy import IGNORED, linear_cross_entropy
@@ -138,4 +139,5 @@ def sharded_loss(*whole: NDArray[Any]) -> tuple[float, NDArray[Any], NDArray[Any
 
 def context_positions(length: int) -> list[int]:
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    return ContextRanks(mesh).positions(length // mesh.size(), torch.device("cpu")).tolist()
+    share = length // mesh.size()
+    return sequence_positions(share, ContextRanks(mesh), torch.device("cpu")).tolist()

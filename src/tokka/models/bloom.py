@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokka.models.attention import attend, place, total_length
+from tokka.models.attention import Mask, attend, place, sequence_positions
 from tokka.models.cache import Cache, KeysAndValues
 from tokka.models.model import LanguageModel
 from tokka.recipe.model import Bloom
@@ -23,7 +23,7 @@ class Context(NamedTuple):
     """What all blocks share: ALiBi's columns [1, length, heads, 3, ALIBI_WIDTH], and the mask."""
 
     alibi: Tensor
-    mask: Tensor | None
+    mask: Mask
 
 
 class Attention(nn.Module):
@@ -96,11 +96,10 @@ class BloomModel(LanguageModel):
         return self.transformer.word_embeddings_layernorm(self.transformer.word_embeddings(tokens))
 
     def context(self, length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Context:
-        total = total_length(length, cache)
+        total = length if cache is None else cache.total_length(length)
         if total > ALIBI_LENGTH:
             raise ValueError(f"a sequence of {total} tokens; ALiBi goes up to {ALIBI_LENGTH} here")
-        order = torch.arange(length, device=like.device)
-        positions = order if cache is None else cache.positions(length, like.device)
+        positions = sequence_positions(length, cache, like.device)
         columns = alibi_columns(self.config, positions).to(like.dtype)
         return Context(columns, place(length, like, documents, cache).mask)
 

@@ -17,8 +17,11 @@ class KeysAndValues(Protocol):
 class Cache(Protocol):
     """The rest of the sequence of which a pass computes some tokens."""
 
-    def positions(self, length: int, device: torch.device) -> Tensor:
-        """Return where in their sequence the ``length`` tokens of this pass stand, int64 [length]."""
+    def stretches(self, length: int) -> tuple[int, ...]:
+        """Return where in their sequence the ``length`` tokens of this pass stand.
+
+        They are equally long stretches of consecutive tokens; these are the positions at which each begins.
+        """
         ...
 
     def total_length(self, length: int) -> int:
@@ -74,9 +77,9 @@ class KeyValueCache:
         """Tokens of each sequence whose keys and values are held, by all layers."""
         return min(layer.length for layer in self.layers)
 
-    def positions(self, length: int, device: torch.device) -> Tensor:
+    def stretches(self, length: int) -> tuple[int, ...]:
         """Return where the next ``length`` tokens stand: after those that are held."""
-        return torch.arange(self.length, self.length + length, device=device)
+        return (self.length,)
 
     def total_length(self, length: int) -> int:
         """Return how many tokens there are once the next ``length`` are appended."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tokka.models.attention import attend, place
+from tokka.models.attention import Mask, attend, place
 from tokka.models.cache import Cache, KeysAndValues
 from tokka.models.elementwise import rms_norm, rotate
 from tokka.models.model import LanguageModel
@@ -19,7 +19,7 @@ class Context(NamedTuple):
 
     cos: Tensor
     sin: Tensor
-    mask: Tensor | None
+    mask: Mask
 
 
 class RMSNorm(nn.Module):

@@ -26,11 +26,10 @@ class ContextRanks:
         self._mesh = mesh
         self.size = mesh.size()
 
-    def positions(self, length: int, device: torch.device) -> Tensor:
-        """Return where this rank's ``length`` tokens stand in the sequence, int64 [length]."""
-        rank = self._mesh.get_local_rank()
-        chunks = torch.arange(self.total_length(length), device=device).chunk(2 * self.size)
-        return torch.cat((chunks[rank], chunks[2 * self.size - 1 - rank]))
+    def stretches(self, length: int) -> tuple[int, int]:
+        """Return where this rank's ``length`` tokens stand: the positions at which its two chunks begin."""
+        rank, chunk = self._mesh.get_local_rank(), length // 2
+        return rank * chunk, (2 * self.size - 1 - rank) * chunk
 
     def total_length(self, length: int) -> int:
         return length * self.size

@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tokka.models.attention import sequence_positions
 from tokka.models.spec import Config, spec_for
 from tokka.parallel.apply import Execution, make_stages, parameters_of, place
 from tokka.parallel.mesh import CONTEXT, PIPELINE, TENSOR, Mesh
@@ -75,7 +76,7 @@ class TrainingModel:
         inputs = {"targets": targets} if documents is None else {"targets": targets, "documents": documents}
         context = self.stages[0].context
         if context is not None:
-            mine = context.positions(tokens.shape[1] // context.size, tokens.device)
+            mine = sequence_positions(tokens.shape[1] // context.size, context, tokens.device)
             tokens, inputs["targets"] = tokens[:, mine], targets[:, mine]
         on_device = {name: tensor.to(self._device, non_blocking=True) for name, tensor in inputs.items()}
         losses = self.runner(tokens.to(self._device, non_blocking=True), on_device)
