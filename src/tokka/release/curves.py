@@ -2,28 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from tokka.release.axis import Floats
-from tokka.release.charts import NARROW, Series, area_chart, line_chart
+from tokka.release.charts import COLORS, NARROW, Series, area_chart, line_chart
 from tokka.release.figures import count, rate, significant
-from tokka.release.metrics import Metrics, envelope, smooth, thin
+from tokka.release.languages import language_name
+from tokka.release.metrics import Metrics, envelope, read_heldout, smooth, thin
 
 _POINTS = 600
 _SMOOTHED = 1 / 25
 """Points of a drawn curve, and over which part of them its smoothed form averages."""
 
 
+_FEW = 40
+"""Points of a line that can be told apart, so that each is drawn."""
+
+
 @dataclass(frozen=True)
 class Curve:
-    """A chart, its name, and in words what it comes to."""
+    """A chart, its name, in words what it comes to, and the colours of its lines by name."""
 
     name: str
     chart: Markup
     note: str
+    legend: Sequence[tuple[str, int]] = ()
 
 
 def loss_curve(metrics: Metrics) -> Curve:
@@ -33,6 +40,30 @@ def loss_curve(metrics: Metrics) -> Curve:
     note = f"from {known[0]:.3f} to {_last_mean(known):.3f}" if len(known) else "no finite value"
     chart = line_chart([_smoothed(metrics, loss)], label="Loss over tokens", marks=_marks(metrics))
     return Curve("Loss, nats per token", chart, note)
+
+
+def heldout_curve(path: Path, *, continued: bool) -> Curve | None:
+    """Draw bits per byte of held-out text as training recorded them at ``path``; None where it did not.
+
+    Of a model that was continued each language's first value, the base's own, goes on as a dashed line.
+    """
+    rows = read_heldout(path)
+    if len(rows) < 2:
+        return None
+    tokens = np.array([row["tokens"] for row in rows], dtype=np.float64)
+    lines, bases = [], []
+    for index, language in enumerate(rows[0]["languages"]):
+        bits = np.array([row["languages"][language] for row in rows], dtype=np.float64)
+        name = language_name(language)
+        lines.append(Series(name, tokens, bits, index % COLORS))
+        bases.append(
+            Series(f"{name}, base", tokens, np.full_like(bits, bits[0]), index % COLORS, dashed=True)
+        )
+    drawn = [*lines, *bases] if continued else lines
+    chart = line_chart(drawn, label="Bits per byte of held-out text", points=len(rows) < _FEW)
+    note = "the base, before the first step: dashed" if continued else ""
+    legend = [(line.name, line.color) for line in lines]
+    return Curve("Bits per byte of held-out text, packed as in training", chart, note, legend)
 
 
 def other_curves(metrics: Metrics) -> list[Curve]:

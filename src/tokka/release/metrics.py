@@ -64,6 +64,15 @@ def read_metrics(path: Path, sources: Sequence[str]) -> Metrics:
     )
 
 
+def read_heldout(path: Path) -> list[dict[str, Any]]:
+    """Read ``heldout.jsonl`` at ``path``: ``tokens``, and bits per byte by language; none where it is not."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as lines:
+        whole = [line for line in lines if line.endswith(b"\n")]
+    return [_parse(line, path, number) for number, line in enumerate(whole, start=1)]
+
+
 def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         row = orjson.loads(line)

@@ -28,8 +28,9 @@ class RunRecord:
             :func:`tokka.evaluation.measure.measure` describes them.
         base, merged: results of the model that was continued, and of its merge with the last revision; None
             where there is none.
-        fertility: rows of ``fertility/fertility.json``, each the fields of a
+        fertility: rows of ``fertility/fertility.json`` of the run's tokenizer, each the fields of a
             :class:`tokka.tokenizer.fertility.Fertility`; none where it was not measured.
+        fertility_before: the same of the tokenizer that it extends; none of another.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class RunRecord:
     base: dict[str, Any] | None = None
     merged: dict[str, Any] | None = None
     fertility: list[dict[str, Any]] = field(default_factory=list)
+    fertility_before: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path, recipe: Recipe | None = None) -> Self:
@@ -52,7 +54,8 @@ class RunRecord:
                 raise ValueError(f"no run in {folder}: it has no recipe.yaml; `tokka run RECIPE` makes a run")
             recipe = load_recipe(folder / "recipe.yaml")
         found = {stage: Manifest.read(folder / stage) for stage in _stages(recipe)}
-        fertility = folder / "fertility" / "fertility.json"
+        path = folder / "fertility" / "fertility.json"
+        measured = read_json(path) if path.is_file() else []
         return cls(
             folder=folder,
             recipe=recipe,
@@ -60,7 +63,8 @@ class RunRecord:
             results=read_results(folder / "evaluation"),
             base=read_result(folder / "evaluation" / f"{BASE}.json"),
             merged=read_result(folder / "evaluation" / f"{MERGED}.json"),
-            fertility=read_json(fertility) if fertility.is_file() else [],
+            fertility=[row for row in measured if row["tokenizer"] == recipe.name],
+            fertility_before=[row for row in measured if row["tokenizer"] != recipe.name],
         )
 
     def facts(self, stage: str) -> dict[str, Any]:
@@ -121,4 +125,8 @@ class RunRecord:
 def _stages(recipe: Recipe) -> list[str]:
     corpora = [f"corpus/{name}" for name in recipe.sources]
     tokens = [f"tokens/{name}" for name in recipe.sources]
-    return [*corpora, "tokenizer", "fertility", *tokens, "mixture", "training", "evaluation", "release"]
+    vocabulary = ["vocabulary"] if recipe.tokenizer.extend else []
+    base = ["base"] if recipe.model.base else []
+    merge = ["merge"] if recipe.release.merge else []
+    before = [*corpora, "tokenizer", "fertility", *tokens, "mixture", *vocabulary, *base]
+    return [*before, "training", *merge, "evaluation", "release"]

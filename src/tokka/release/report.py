@@ -65,7 +65,7 @@ def _context(record: RunRecord) -> dict[str, Any]:
         "sections": _SECTIONS,
         "tiles": list(_tiles(record, metrics)),
         "evaluation": sections.evaluation(record),
-        "training": sections.training(metrics) if metrics else None,
+        "training": _training(record, metrics) if metrics else None,
         "settings": tables.hyperparameter_table(record),
         "model": tables.overview_table(record),
         "prompts": recipe.evaluation.prompts,
@@ -75,6 +75,11 @@ def _context(record: RunRecord) -> dict[str, Any]:
         "provenance": sections.provenance(record),
         "recipe": (record.folder / "recipe.yaml").read_text(encoding="utf-8"),
     }
+
+
+def _training(record: RunRecord, metrics: Metrics) -> dict[str, Any]:
+    heldout = record.folder / "training" / "heldout.jsonl"
+    return sections.training(metrics, heldout, continued=record.recipe.model.base is not None)
 
 
 def _subtitle(record: RunRecord) -> str:

@@ -1,6 +1,7 @@
 """The sections of the report: for each what its part of the template shows."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tokka.release.against import (
 )
 from tokka.release.axis import Floats
 from tokka.release.charts import COLORS, Series, bar_chart, line_chart
-from tokka.release.curves import loss_curve, mixture_curve, other_curves
+from tokka.release.curves import heldout_curve, loss_curve, mixture_curve, other_curves
 from tokka.release.figures import duration, size
 from tokka.release.hub import public_name
 from tokka.release.languages import language_name
@@ -84,11 +85,12 @@ def _against(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def training(metrics: Metrics) -> dict[str, Any]:
-    """Return the curves and the skipped steps."""
+def training(metrics: Metrics, heldout: Path, *, continued: bool) -> dict[str, Any]:
+    """Return the curves and the skipped steps; ``heldout`` is where held-out text was recorded, if it was."""
     rows = [(step, f"{tokens:,}", reason) for step, tokens, reason in metrics.skipped[:_MOST_SKIPPED]]
     return {
         "loss": loss_curve(metrics),
+        "heldout": heldout_curve(heldout, continued=continued),
         "others": other_curves(metrics),
         "skipped": Table(("Step", "Tokens", "Why"), rows, "lrl") if rows else None,
         "skipped_count": len(metrics.skipped),
@@ -126,7 +128,12 @@ def tokenizer(record: RunRecord) -> dict[str, Any] | None:
     """Return how the tokenizer was made, and its fertility."""
     if "tokenizer" not in record.manifests:
         return None
-    bars = [(row["source"], row["tokens_per_word"]) for row in record.fertility]
+    before = {row["source"]: row["tokens_per_word"] for row in record.fertility_before}
+    bars = []
+    for row in record.fertility:
+        bars.append((row["source"], row["tokens_per_word"]))
+        if row["source"] in before:
+            bars.append((f"{row['source']}, before", before[row["source"]]))
     return {
         "summary": tokenizer_in_words(record),
         "chart": bar_chart(bars, label="Tokens per word by source"),

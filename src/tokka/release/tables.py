@@ -1,6 +1,6 @@
 """What a run was and measured, as tables for card and report. A figure that no stage stated has no row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tokka.evaluation.compare import Row, compare
@@ -137,19 +137,32 @@ def rejected_table(record: RunRecord) -> Table | None:
 
 
 def fertility_table(record: RunRecord) -> Table | None:
-    """Return what the tokenizer makes of each source; None where that was not measured."""
+    """Return what the tokenizer makes of each source; None where that was not measured.
+
+    Of a tokenizer that was extended also what it made of it before, and how many tokens are saved.
+    """
+    before = {row["source"]: row for row in record.fertility_before}
     rows = [
         (
             row["source"],
             language_name(row["language"]),
             f"{row['tokens_per_word']:.2f}",
+            *_fertility_before(row, before),
             f"{row['bytes_per_token']:.2f}",
             "" if row["cost"] is None else f"{row['cost']:.2f}",
         )
         for row in record.fertility
     ]
-    headings = ("Dataset", "Language", "Tokens per word", "Bytes per token", "Cost, English = 1")
-    return Table(headings, rows, "llrrr") if rows else None
+    added = ("Before", "Tokens saved") if before else ()
+    headings = ("Dataset", "Language", "Tokens per word", *added, "Bytes per token", "Cost, English = 1")
+    return Table(headings, rows, "ll" + "r" * (len(headings) - 2)) if rows else None
+
+
+def _fertility_before(row: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if before:
+        old = before[row["source"]]
+        yield f"{old['tokens_per_word']:.2f}"
+        yield f"{100 * (1 - row['tokens'] / old['tokens']):.1f}%"
 
 
 def bits_table(results: Results) -> Table | None:

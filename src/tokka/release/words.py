@@ -80,6 +80,12 @@ def tokenizer_in_words(record: RunRecord) -> str:
     """Return how the tokenizer was made."""
     section, facts = record.recipe.tokenizer, record.facts("tokenizer")
     entries = f" of {facts['vocab_size']:,} entries" if "vocab_size" in facts else ""
+    if section.extend is not None and "added" in facts:
+        new = listed([language_name(language) for language in section.extend.languages])
+        return (
+            f"The tokenizer{entries} is that of {public_name(str(section.load))} with {facts['added']:,} "
+            f"tokens added for {new}; the tokens that it had keep their ids."
+        )
     if section.load is not None:
         return f"The tokenizer{entries} is that of {public_name(section.load)}."
     assert section.train is not None
