@@ -164,9 +164,28 @@ WRONG = {
         "layout: {context: 3}",
     ): "training.layout.context: 3 does not divide training.sequence_length",
     ("tokens: 10M", "layout: {data: 3}"): "does not divide into micro batches of 1 on 3 data ranks",
-    ("tokens: 10M", "layout: {data: 2, shard: 3}"): "training.layout.shard: 3 does not divide `data` times `context`, 2",
+    (
+        "tokens: 10M",
+        "layout: {data: 2, shard: 3}",
+    ): "training.layout.shard: 3 does not divide `data` times `context`, 2",
     ("tokens: 10M", "layout: {stages_per_rank: 2}"): "are of a pipeline, and `pipeline` is 1",
     ("tokens: 10M", "layout: {pipeline: 2, stages_per_rank: 2}"): "`schedule: 1f1b` has one stage a rank",
+    (
+        "tokens: 10M",
+        "compile: true\n  layout: {pipeline: 2, schedule: zero_bubble}",
+    ): "which compiled blocks do not allow; set `compile: false`",
+    (
+        "tokens: 10M",
+        "activation_checkpointing: selective\n  layout: {pipeline: 2, schedule: zero_bubble}",
+    ): "selective` does not allow; use `full` or `none`",
+    (
+        "batch_tokens: 8192",
+        "batch_tokens: 512\n  layout: {pipeline: 2}",
+    ): "1 micro batches a data rank, fewer",
+    (
+        "batch_tokens: 8192",
+        "batch_tokens: 2560\n  layout: {pipeline: 2, schedule: zero_bubble}",
+    ): "5 a step do not divide into 2 equal rounds",
     ("tokens: 10M", "layout: {pipeline: 2, schedule: interleaved}"): "needs `stages_per_rank` of 2 or more",
     (
         "tokens: 10M",

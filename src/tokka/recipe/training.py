@@ -247,10 +247,21 @@ class Training(Section):
                 f"{layout.pipeline}, and {count} a step do not divide into {count // layout.pipeline} equal "
                 f"rounds; make them a multiple of {layout.pipeline}"
             )
-        if layout.schedule == "zero_bubble" and self.compile is True:
+        return self
+
+    @model_validator(mode="after")
+    def _backward_passes_may_be_split(self) -> Self:
+        if self.layout.schedule != "zero_bubble":
+            return self
+        if self.compile is True:
             raise ValueError(
-                "`layout.schedule: zero_bubble` splits backward passes, which compiled blocks cannot; set "
-                "`compile: false`"
+                "`layout.schedule: zero_bubble` splits backward passes, which compiled blocks do not allow; "
+                "set `compile: false`"
+            )
+        if self.activation_checkpointing == "selective":
+            raise ValueError(
+                "`layout.schedule: zero_bubble` splits backward passes, which `activation_checkpointing: "
+                "selective` does not allow; use `full` or `none`"
             )
         return self
 
