@@ -63,10 +63,8 @@ def joined(place: Place) -> Iterator[None]:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usable_cores() // place.local_size))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()  # not after an error: others would hear of it before it is recorded
 
 
 def _end_with_parent() -> None:

@@ -103,10 +103,11 @@ def _first(failed: "ChildFailedError") -> tuple[int, "ProcessFailure"]:
 
 
 def _reason(failure: "ProcessFailure") -> str:
-    if failure.exitcode < 0:
-        return f"it was killed by {failure.signal_name()}"
-    message: Any = failure.message  # what `record` wrote, or torch's words where that wrote nothing
-    return str(message["message"] if isinstance(message, dict) else f"exit status {failure.exitcode}")
+    message: Any = failure.message
+    if isinstance(message, dict):  # what `record` wrote
+        return str(message["message"])
+    killed = failure.exitcode < 0
+    return f"it was killed by {failure.signal_name()}" if killed else f"exit status {failure.exitcode}"
 
 
 @contextmanager

@@ -57,8 +57,8 @@ def check_size(recipe: Recipe, layouts: Sequence[Layout], steps: int) -> None:
     seconds = flops * (len(layouts) + 1) / matmul_rate()
     if memory > room or seconds > _PATIENCE_SECONDS:
         raise ValueError(
-            f"{recipe.name} is too large to compare layouts here: it takes {seconds / 3600:,.1f} hours at the "
-            f"least, and {format_bytes(memory)} of memory, of which there are {format_bytes(room)}. Add "
+            f"{recipe.name} is too large to compare layouts here: it takes {seconds / 3600:,.1f} hours at "
+            f"the least, and {format_bytes(memory)} of memory, of which there are {format_bytes(room)}. Add "
             f"--shrink, which keeps its architecture, heads and proportions, or make it smaller by --set, "
             f"such as model.n_layers=4"
         )

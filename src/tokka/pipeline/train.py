@@ -1,6 +1,7 @@
 """Training a prepared run on many ranks: what each of them does."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def train_run(folder: Path) -> None:
         if "TORCHELASTIC_RUN_ID" not in os.environ or "TOKKA_TRACEBACK" in os.environ:
             raise
         say(f"rank {Place.of_this_process().rank} failed: {error}")  # `record` wrote all calls to a file
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent's, or the exit status would be lost
         final = isinstance(error, ValueError | ImportError | TrainingStoppedError)
         raise SystemExit(FINAL if final else 1) from None
 
@@ -63,7 +65,7 @@ def _lead(world: World, run: Run) -> None:
     if found.status is Status.NEW and not found.key:
         raise ValueError(
             f"{run.folder} is not ready to train: it waits for {found.why.removeprefix('after ')}; "
-            f"`tokka run RECIPE --out {run.folder} --to mixture` does what comes before"
+            f"`tokka run RECIPE --out {run.folder} --to ready` does what comes before"
         )
     done = found.status is Status.DONE or begin(stage, run, found) is not None
     world.broadcast(done)
@@ -73,6 +75,7 @@ def _lead(world: World, run: Run) -> None:
     begun = time.monotonic()
     facts = stage.work(run)
     finish(stage, run, found, facts, time.monotonic() - begun)
+    say(f"training: all {facts['steps']:,} steps are done")
 
 
 def _follow(world: World, run: Run) -> None:
