@@ -27,7 +27,7 @@ def parse_layouts(text: str) -> dict[str, Layout]:
 
     Raises ValueError where there is none, or one of them is no layout.
     """
-    written = [" ".join(part.replace("·", " ").split()) for part in text.split(";")]
+    written = [" ".join(part.split()) for part in text.split(";")]
     layouts = {words: parse_layout(words) for words in written if words}
     if not layouts:
         raise ValueError(f"{text!r} names no layout; {_VOCABULARY}")
@@ -40,7 +40,7 @@ def parse_layout(words: str) -> Layout:
     Raises ValueError where a word is unknown, lacks its number, comes twice or fits no other.
     """
     stated: dict[str, Any] = {}
-    for word in words.split():
+    for word in words.replace("·", " ").split():
         key, value = _meaning(word, words)
         if key in stated:
             raise ValueError(f"layout {words!r}: {word!r} states {key} again; state it once")
