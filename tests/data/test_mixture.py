@@ -148,3 +148,9 @@ def test_budgets_always_add_up_and_miss_the_request_by_less_than_a_sequence(weig
     for i, weight in enumerate(weights):
         exact = weight / total * mixture.tokens
         assert abs(mixture.budgets[f"s{i}"] - exact) <= length + 1e-6 * exact
+
+
+def test_a_source_of_zero_percent_is_measured_and_gives_nothing():
+    shares = {"finnish": {"rest": True}, "english": {"percent": 0}}
+    mixture = _solve(shares, tokens=10_240, batch=1024, length=256)
+    assert mixture.budgets == {"finnish": 10_240, "english": 0}

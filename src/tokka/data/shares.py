@@ -123,8 +123,10 @@ def _apportion(
     Sources stated in tokens or epochs get what was stated, to the sequence; the flexible ones (percent,
     rest) share what remains by largest remainders. Where all are fixed, the largest takes the rounding.
     """
-    flexible = [s for s in shares if shares[s].percent is not None or shares[s].rest]
-    given = {s: round(wanted[s] / sequence_length) for s in shares if s not in flexible}
+    flexible = [s for s in shares if shares[s].percent or shares[s].rest]
+    only_measured = [s for s in shares if shares[s].percent == 0]
+    fixed = [s for s in shares if s not in flexible and s not in only_measured]
+    given = dict.fromkeys(only_measured, 0) | {s: round(wanted[s] / sequence_length) for s in fixed}
     remaining = total - sum(given.values())
     if flexible:
         weight = sum(wanted[s] for s in flexible)
@@ -135,7 +137,7 @@ def _apportion(
             given[source] += 1
     else:
         given[max(given, key=lambda s: given[s])] += remaining
-    starved = [source for source in shares if given[source] < 1]
+    starved = [source for source in shares if given[source] < 1 and source not in only_measured]
     if starved:
         raise MixtureError(
             f"impossible: {_names(starved)} would get less than one sequence of {sequence_length} tokens "

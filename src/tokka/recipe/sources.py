@@ -106,7 +106,12 @@ class Source(Section):
 class Share(Section):
     """How much of the training tokens one source gives: exactly one of four statements."""
 
-    percent: float | None = Field(None, gt=0, le=100, description="Percentage of all training tokens.")
+    percent: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Percentage of all training tokens; 0 to measure the source and not train on it.",
+    )
     epochs: PositiveFloat | None = Field(
         None, description="How many times the source is read; may be a fraction."
     )
