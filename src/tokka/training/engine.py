@@ -1,6 +1,6 @@
 """One run's training state on one device, moved on a step at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,10 @@ class Outcome:
     norm: float
     lr: float
     skipped: str | None
+
+
+def _nothing() -> None:
+    pass
 
 
 class Engine:
@@ -100,10 +104,11 @@ class Engine:
         """The rows of a batch that :meth:`advance` takes on this rank."""
         return self.parallel.rows
 
-    def advance(self, batch: Batch) -> Outcome:
+    def advance(self, batch: Batch, *, before_update: Callable[[], None] = _nothing) -> Outcome:
         """Train on a batch, of which this rank is given its rows.
 
-        Where that goes wrong, all weights and moments stay as they are, on every rank.
+        Where that goes wrong, all weights and moments stay as they are, on every rank. ``before_update`` is
+        called before the first of them changes.
         """
         inputs = self._objective.inputs(batch)
         before = self.step * self._plan.batch_tokens
@@ -122,6 +127,7 @@ class Engine:
         middle = (self.step + 0.5) * self._plan.batch_tokens
         lr = learning_rate(self._training.schedule, self._training.optimizer.lr, middle, self._plan.tokens)
         if skipped is None:
+            before_update()
             self.optimizer.step(lr, divisor=targets, norm=norm, without_waiting=embeddings_only)
         else:
             self.optimizer.forget_gradients()

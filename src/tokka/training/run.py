@@ -24,6 +24,7 @@ from tokka.training.facts import INITIAL, summarise
 from tokka.training.faults import Faults
 from tokka.training.guard import TrainingStoppedError
 from tokka.training.heldout import Heldout
+from tokka.training.identity import why_untrained
 from tokka.training.interrupt import Interrupted, StopRequest, stop_on_signal
 from tokka.training.loader import BatchSampler, Loaded, Loader
 from tokka.training.metrics import Metrics
@@ -103,6 +104,7 @@ class _Run:
         )
         self.consumed = job.sampler.state()
         self.saved_at = time.monotonic()
+        self.loss: float | None = None
         self.metrics: Metrics | None = None
         self.bar: Progress | None = None
 
@@ -141,7 +143,7 @@ class _Run:
         loaded = loader.next()
         self.watch.begin(step, "computing")
         with self.faults.in_step(step, self.engine.model):
-            outcome = self.engine.advance(loaded.batch)
+            outcome = self.engine.advance(loaded.batch, before_update=self.saver.wait_for_copy)
         self.consumed = loaded.state
         self._record(loaded, outcome, time.perf_counter() - begun)
         if self.engine.guard.gives_up:
@@ -185,6 +187,7 @@ class _Run:
             self.metrics.record_heldout({"step": step, "tokens": tokens, "languages": languages})
 
     def _record(self, loaded: Loaded, outcome: Outcome, seconds: float) -> None:
+        self.loss = outcome.loss
         if self.bar is not None:
             self.bar.advance(self.plan.batch_tokens, f"loss {outcome.loss:.3f}")
         if self.metrics is not None:
@@ -256,6 +259,9 @@ class _Run:
 
     def _publish(self) -> None:
         config = self.job.recipe.model
+        warning = why_untrained(self.loss, config.vocab_size)
+        if warning:
+            self._say(f"warning: the model after step {self.engine.step} is published, and {warning}")
         save_hf(self.engine.optimizer.masters, config, self._revision(), identity=self.job.identity)
 
 

@@ -125,6 +125,7 @@ class Watch:
         return f"{ours[-1].name} ({Path(ours[-1].filename).name}:{ours[-1].lineno})"
 
     def _end(self, verdict: str) -> NoReturn:
+        time.sleep(2 * self._interval)  # all ranks have read the verdict before the first one ends
         if not self._stopped.is_set():
             say(f"training: {verdict}")
             get_error_handler().record_exception(HungError(verdict))
@@ -150,7 +151,7 @@ def _verdict(before: Mapping[int, Mapping[str, Any]], now: Mapping[int, Mapping[
 def _silence(last: Mapping[str, Any] | None) -> str:
     if last is None:
         return "it has given no sign of life"
-    return f"it gives no sign of life any more, after step {last['step']}, {last['what']}"
+    return f"it gives no sign of life any more, last in step {last['step']}, {last['what']}"
 
 
 def _activity(report: Mapping[str, Any]) -> str:

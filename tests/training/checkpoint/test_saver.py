@@ -147,6 +147,7 @@ def test_what_is_saved_is_the_moment_of_the_call_whatever_changes_while_it_is_wr
     snapshot = whole_snapshot(4)
     with closing(Saver(tmp_path, keep=2)) as saver, slow_disk(monkeypatch) as released:
         saver.save(snapshot)
+        saver.wait_for_copy()
         for tensor in snapshot.tensors.values():
             tensor.zero_()
         assert load_newest(tmp_path / "not yet") is None

@@ -7,12 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tokka.workspace.files import digest_file
 
 _DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
+
+_READ_BYTES = 2**24
+"""Bytes that are read back at a time."""
 
 
 def piece_key(name: str, offsets: Sequence[int], sizes: Sequence[int], shape: Sequence[int]) -> str:
@@ -36,9 +41,9 @@ def write_pieces(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
         for part in _parts(pieces):
-            file.write(part)
-            digest.update(part)
-            size += len(part)
+            file.write(part.data)
+            digest.update(part.data)
+            size += part.nbytes
         file.flush()
         os.fsync(file.fileno())
         if hasattr(os, "posix_fadvise"):
@@ -46,12 +51,25 @@ def write_pieces(path: Path, pieces: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
+def holds(path: Path, pieces: Mapping[str, Tensor]) -> bool:
+    """Whether the file is, byte for byte, what :func:`write_pieces` makes of ``pieces``."""
+    read = np.empty(_READ_BYTES, np.uint8)
+    with path.open("rb", buffering=0) as file:
+        for part in _parts(pieces):
+            for start in range(0, part.nbytes, _READ_BYTES):
+                expected = part[start : start + _READ_BYTES]
+                found = read[: expected.nbytes]
+                if file.readinto(found.data) != found.nbytes or not np.array_equal(found, expected):
+                    return False
+        return not file.read(1)
+
+
 def describe(path: Path) -> dict[str, Any]:
     """Return the size and SHA-256 of the file as it lies on the disk."""
     return {"bytes": path.stat().st_size, "sha256": digest_file(path)}
 
 
-def _parts(pieces: Mapping[str, Tensor]) -> Iterator[memoryview]:
+def _parts(pieces: Mapping[str, Tensor]) -> Iterator[NDArray[np.uint8]]:
     """Yield the bytes of a safetensors file: length of the header, header, and each piece."""
     header, end = {}, 0
     for key, piece in pieces.items():
@@ -63,8 +81,7 @@ def _parts(pieces: Mapping[str, Tensor]) -> Iterator[memoryview]:
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that every piece is aligned
-    yield memoryview(len(text).to_bytes(8, "little"))
-    yield memoryview(text)
+    yield np.frombuffer(len(text).to_bytes(8, "little") + text, np.uint8)
     for piece in pieces.values():
         if piece.numel():
-            yield piece.reshape(-1).view(torch.uint8).numpy().data
+            yield piece.reshape(-1).view(torch.uint8).numpy()

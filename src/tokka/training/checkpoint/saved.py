@@ -69,6 +69,19 @@ class Saved:
                 )
 
 
+def look_at(path: Path) -> Saved:
+    """Return the checkpoint ``path``, compared with what was written; nothing there is changed.
+
+    Raises DamagedError where it is not as it was written, FileNotFoundError where it is not there (any more).
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is not there")
+    index = Index.read(path)
+    for name, described in index.files.items():
+        _verify_file(path / name, described)
+    return _open(path, index, rank=0)
+
+
 def load_newest(folder: Path) -> Saved | None:
     """Return the newest whole checkpoint below ``folder``, the same on all ranks; None where there is none.
 

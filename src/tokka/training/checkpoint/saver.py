@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tokka.training.checkpoint.folder import aside_of, prune, saved
 from tokka.training.checkpoint.index import Index
-from tokka.training.checkpoint.pieces import describe, write_pieces
+from tokka.training.checkpoint.pieces import describe, holds, write_pieces
 from tokka.training.checkpoint.snapshot import CheckpointError, Snapshot
 from tokka.training.checkpoint.staging import Staging
 from tokka.training.world import SAVING, World
@@ -24,21 +26,23 @@ def _do_nothing(step: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Copy:
-    """What this rank writes of one snapshot; later steps do not change it."""
+class _Task:
+    """What this rank writes of one snapshot: tensors that are still to be copied, and finished texts."""
 
     step: int
     target: Path
-    pieces: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]
+    ready: torch.cuda.Event | None
     texts: Mapping[str, str]
 
 
 class Saver:
     """Saves snapshots below a folder that all ranks share.
 
-    A save stalls its caller only while this rank's pieces are copied. A thread writes them aside, reads them
-    back and compares; when all ranks have, the first writes the index and gives the checkpoint its name, so
-    it is whole or not there. There is one save at a time.
+    A save does not stall its caller: a thread copies this rank's pieces to buffers on the host, for which
+    training waits only where it would change a weight before that is done. Then it writes them aside, reads
+    them back and compares. When all ranks have, the first writes the index and gives the checkpoint its name,
+    so it is whole or not there. There is one save at a time.
     """
 
     def __init__(self, folder: Path, *, keep: int, before_write: Callable[[int], None] = _do_nothing) -> None:
@@ -51,11 +55,14 @@ class Saver:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokka-checkpoint")
         self._staging: Staging | None = None
         self._writing: Future[None] | None = None
+        self._copied = threading.Event()
+        self._copied.set()
 
     def save(self, snapshot: Snapshot, *, milestone: bool = False) -> None:
-        """Copy ``snapshot`` and begin to write it; a milestone is never removed to make room.
+        """Begin to copy and write ``snapshot``; a milestone is never removed to make room.
 
-        Waits for the save before, where that is not done; raises what that did. To be called by all ranks.
+        Its tensors may change again when :meth:`wait_for_copy` returns. Waits for the save before, where that
+        is not done; raises what that did. To be called by all ranks.
         """
         self.wait()
         tensors = snapshot.tensors
@@ -66,8 +73,14 @@ class Saver:
         if self._world.is_first:
             texts["state.json"] = _to_text(state)
         name = f"step-{snapshot.step:08}{'-milestone' if milestone else ''}"
-        copy = _Copy(snapshot.step, self._folder / name, self._staging.copy(tensors), texts)
-        self._writing = self._thread.submit(self._write, copy)
+        ready = torch.cuda.current_stream().record_event() if torch.cuda.is_available() else None
+        self._copied.clear()
+        task = _Task(snapshot.step, self._folder / name, tensors, ready, texts)
+        self._writing = self._thread.submit(self._write, task)
+
+    def wait_for_copy(self) -> None:
+        """Return when the tensors of the snapshot that was saved last may change."""
+        self._copied.wait()
 
     @property
     def failed(self) -> bool:
@@ -89,60 +102,68 @@ class Saver:
         """Let a write that has begun come to its end, well or not, and end the thread."""
         self._thread.shutdown(wait=True)
 
-    def _write(self, copy: _Copy) -> None:
-        aside = aside_of(copy.target)
-        files, problem = self._write_own_files(aside, copy)
+    def _write(self, task: _Task) -> None:
+        aside = aside_of(task.target)
+        files, problem = self._write_own_files(aside, task)
         reports = self._world.gather((files, problem))
         outcome = None
         if self._world.is_first:
-            problem = _first_problem(aside, reports) or self._complete(aside, copy, reports)
+            problem = _first_problem(aside, reports) or self._complete(aside, task, reports)
             if problem:
                 shutil.rmtree(aside, ignore_errors=True)
-                outcome = self._explain(copy, problem)
+                outcome = self._explain(task, problem)
         outcome = self._world.broadcast(outcome)
         if outcome:
             raise CheckpointError(outcome)
 
-    def _write_own_files(self, aside: Path, copy: _Copy) -> tuple[dict[str, Any], str]:
+    def _write_own_files(self, aside: Path, task: _Task) -> tuple[dict[str, Any], str]:
         """Write what is this rank's; return sizes and hashes of its files, and what went wrong or nothing."""
         files: dict[str, Any] = {}
         try:
-            self._before_write(copy.step)
+            pieces = self._copy(task)
+            self._before_write(task.step)
             aside.mkdir(parents=True, exist_ok=True)
-            for name, text in copy.texts.items():
+            for name, text in task.texts.items():
                 write_text(aside / name, text)
                 files[name] = describe(aside / name)
-            if copy.pieces:
+            if pieces:
                 name = f"rank-{self._world.rank:05}.safetensors"
-                files[name] = write_pieces(aside / name, copy.pieces)
-                if describe(aside / name) != files[name]:
+                files[name] = write_pieces(aside / name, pieces)
+                if not holds(aside / name, pieces):
                     raise OSError(f"{name} read back from the disk differs from what was written")
         except Exception as error:  # whatever it is, the other ranks wait to be told
             where = f"rank {self._world.rank}: " if self._world.size > 1 else ""
             return files, f"{where}{error or type(error).__name__}"
         return files, ""
 
-    def _complete(self, aside: Path, copy: _Copy, reports: list[tuple[dict[str, Any], str]]) -> str:
+    def _copy(self, task: _Task) -> Mapping[str, Tensor]:
+        assert self._staging is not None
+        try:
+            return self._staging.copy(task.tensors, task.ready)
+        finally:
+            self._copied.set()
+
+    def _complete(self, aside: Path, task: _Task, reports: list[tuple[dict[str, Any], str]]) -> str:
         """Make what all ranks have written a checkpoint; return what went wrong, or nothing."""
         assert self._staging is not None
         files = {name: described for own, _ in reports for name, described in own.items()}
         try:
-            Index.of(copy.step, self._staging.plans, self._staging.metadata, files).write(aside)
-            shutil.rmtree(copy.target, ignore_errors=True)
-            aside.rename(copy.target)
+            Index.of(task.step, self._staging.plans, self._staging.metadata, files).write(aside)
+            shutil.rmtree(task.target, ignore_errors=True)
+            aside.rename(task.target)
             sync_folder(self._folder)
             prune(self._folder, keep=self._keep)
         except OSError as error:
             return str(error)
         return ""
 
-    def _explain(self, copy: _Copy, problem: str) -> str:
+    def _explain(self, task: _Task, problem: str) -> str:
         before = saved(self._folder)
         free = shutil.disk_usage(self._folder).free if self._folder.exists() else 0
         assert self._staging is not None
         size = self._staging.total_bytes
         return (
-            f"{copy.target} could not be written ({problem}); it needs {size / 1e9:.2f} GB and "
+            f"{task.target} could not be written ({problem}); it needs {size / 1e9:.2f} GB and "
             f"{free / 1e9:.2f} GB are free. {f'{before[-1].name} stays whole. ' if before else ''}Make room, "
             f"then give the same command again"
         )

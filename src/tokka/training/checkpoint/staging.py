@@ -40,15 +40,20 @@ class Staging:
         self._names = {item_key(item): item.index.fqn for item in writes.items}
         self._buffers = {key: _buffer_for(local_part(tensors[name])) for key, name in self._names.items()}
 
-    def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def copy(self, tensors: Mapping[str, Tensor], ready: torch.cuda.Event | None) -> dict[str, Tensor]:
         """Return this rank's pieces of ``tensors``, which have the names and placements that were planned.
 
-        They stay as they are until the next call.
+        They stay as they are until the next call. A GPU copies them beside what it computes, from the moment
+        that ``ready`` was recorded.
         """
-        for key, name in self._names.items():
-            self._buffers[key].copy_(local_part(tensors[name]), non_blocking=True)
-        if torch.cuda.is_available():
-            torch.cuda.current_stream().synchronize()
+        stream = None if ready is None else torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            if stream is not None and ready is not None:
+                stream.wait_event(ready)
+            for key, name in self._names.items():
+                self._buffers[key].copy_(local_part(tensors[name]), non_blocking=True)
+        if stream is not None:
+            stream.synchronize()
         return self._buffers
 
     @property
