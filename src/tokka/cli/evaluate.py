@@ -22,6 +22,10 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many items of each task.")
     ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(min=2, help="Tokens the model sees at a time; default: its own longest, at most 8192."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write the result, with all settings, as JSON.")
     ] = None,
@@ -42,6 +46,7 @@ def evaluate(
         model,
         texts=labelled_texts(texts or []),
         tasks=[parse_task(task, task_folder, limit) for task in tasks or []],
+        sequence_length=sequence_length,
         root=Path.cwd(),
     )
     if out:
