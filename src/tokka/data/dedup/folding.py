@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
@@ -26,6 +27,9 @@ _UNSPACED = (
 
 _JAMO = (0x1100, 0x11FF)  # Hangul letters, which compose to syllables
 
+_FORMAT = regex.compile(r"\p{Cf}+")
+_LOOSE_MARKS = regex.compile(r"(?<![\p{L}\p{N}\p{M}])\p{M}+")
+
 _codes = np.full(0x110000, _UNKNOWN)  # by code point; entered by pages, when a text first needs one
 
 
@@ -35,20 +39,13 @@ def normalised(text: str) -> str:
     But for the accents, such as one typed for an apostrophe, Unicode calls this toNFKC_Casefold (The Unicode
     Standard, section 3.13.5). Format characters are soft hyphens and the like.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    if folded.isascii():
-        return folded
-    kept: list[str] = []
-    for character in folded:
-        category = unicodedata.category(character)
-        if category != "Cf" and (category[0] != "M" or (kept and is_letter(kept[-1]))):
-            kept.append(character)
-    return "".join(kept)
+    folded = unicodedata.normalize("NFKC", _FORMAT.sub("", text)).casefold()
+    return _LOOSE_MARKS.sub("", unicodedata.normalize("NFKC", folded))
 
 
 def is_letter(character: str) -> bool:
     """Tell letters, digits and marks from separators."""
-    return character.isalnum() or unicodedata.category(character)[0] == "M"
+    return unicodedata.category(character)[0] in "LNM"
 
 
 def character_codes(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:

@@ -17,7 +17,7 @@ A shard's folder holds, for its n records:
     the file and number of each record; the files' names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -39,6 +39,8 @@ from tokka.workspace.workers import Advance, run_tasks
 
 SKETCH = 1024
 """Shingles kept of a record: similarity is exact up to so many, else told from the least ones."""
+
+Read = Callable[[Path], Any]
 
 _BATCH_CHARACTERS = 400_000
 _SPLITS: tuple[Split, Split] = ("heldout", "train")
@@ -113,29 +115,34 @@ def sign_shard(task: Task, advance: Advance) -> None:
 
 
 class SignedShard:
-    """The signatures of one shard; its files are mapped into memory when asked for, some hundred at most."""
+    """The signatures of one shard.
 
-    def __init__(self, folder: Path) -> None:
-        self.name, self._folder = folder.name, folder
+    Args:
+        folder: where they are.
+        read: returns the array in a file.
+    """
+
+    def __init__(self, folder: Path, read: Read) -> None:
+        self.name, self._folder, self._read = folder.name, folder, read
 
     def __len__(self) -> int:
         return len(self.check)
 
     @property
     def keys(self) -> Hashes:
-        return _open(self._folder / "keys.npy")
+        return self._read(self._folder / "keys.npy")
 
     @property
     def rows(self) -> NDArray[np.uint32]:
-        return _open(self._folder / "rows.npy")
+        return self._read(self._folder / "rows.npy")
 
     @property
     def check(self) -> Hashes:
-        return _open(self._folder / "check.npy")
+        return self._read(self._folder / "check.npy")
 
     @property
     def rows_of(self) -> Positions:
-        return _open(self._folder / "rows_of.npy")
+        return self._read(self._folder / "rows_of.npy")
 
     @cached_property
     def origins(self) -> Origins:
@@ -143,22 +150,27 @@ class SignedShard:
 
     def sketch(self, record: int) -> NDArray[np.uint32]:
         """Return the least hashes of a record's set, ascending."""
-        begins = _open(self._folder / "begins.npy")
-        return _open(self._folder / "sketches.npy")[begins[record] : begins[record + 1]]
+        begins = self._read(self._folder / "begins.npy")
+        return self._read(self._folder / "sketches.npy")[begins[record] : begins[record + 1]]
 
 
-def signed_shards(folder: Path) -> list[SignedShard]:
+def mapped() -> Read:
+    """Return a function that maps the arrays in files into memory; it keeps some hundred of them open."""
+
+    @lru_cache(maxsize=512)
+    def read(path: Path) -> Any:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+    return read
+
+
+def signed_shards(folder: Path, read: Read) -> list[SignedShard]:
     """Return the signed shards of a corpus: those of its held-out documents first."""
-    return [SignedShard(path) for split in _SPLITS for path in _in_order(folder.glob(f"{split}-*"))]
+    return [SignedShard(path, read) for split in _SPLITS for path in _in_order(folder.glob(f"{split}-*"))]
 
 
 def _in_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: (len(path.name), path.name))
-
-
-@lru_cache(maxsize=512)
-def _open(path: Path) -> Any:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _write(folder: Path, digests: Hashes, keys: list[Hashes], sketches: list[Sets]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tokka.data.dedup.signatures import SKETCH, SignedShard, signed_shards
+from tokka.data.dedup.signatures import SKETCH, SignedShard, mapped, signed_shards
 from tokka.data.dedup.similarity import jaccard
 from tokka.data.dedup.words import Positions, Sets
 
@@ -31,7 +31,10 @@ class Signed(NamedTuple):
     @classmethod
     def open(cls, signatures: Mapping[str, Path]) -> Self:
         """Open the signatures in each source's folder, in the order given."""
-        found = [(shard, name) for name, folder in signatures.items() for shard in signed_shards(folder)]
+        read = mapped()
+        found = [
+            (shard, name) for name, folder in signatures.items() for shard in signed_shards(folder, read)
+        ]
         begins = np.cumsum([0, *(len(shard) for shard, _ in found)])
         return cls([shard for shard, _ in found], [name for _, name in found], begins)
 
