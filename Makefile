@@ -1,4 +1,5 @@
-# make demo: the whole line on the corpus that ships inside the package, in minutes.
+# make demo: the whole line on the corpus that ships inside the package, in minutes: a model from scratch as Poro 34B,
+# then one that learns a language and keeps what it knew, as Poro 2.
 # make test: everything that CI checks. Both make the virtual environment if it is not there or stale.
 PYTHON ?= python3
 VENV   := .venv
@@ -10,6 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 demo: $(STAMP)
 	$(BIN)/tokka run recipes/demo.yaml --out runs/demo
+	$(BIN)/tokka run recipes/demo-poro2.yaml --out runs/demo-poro2
 
 # One test process a core, one thread each: threads that wait for a busy core spin.
 test: lint

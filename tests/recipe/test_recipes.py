@@ -140,7 +140,27 @@ def test_poro_mini_is_poro_34b_made_small():
     assert mini.training.layout.ranks == 1
 
 
-@pytest.mark.parametrize("name", ["demo", "poro-mini"])
+@pytest.mark.parametrize("name", ["poro2-mini", "demo-poro2"])
+def test_a_small_poro_2_continues_its_own_base_in_the_mix_of_poro_2(name):
+    recipe = _shipped(name)
+    base = _shipped(f"{name}-base")
+    assert recipe.model.base == recipe.tokenizer.load == f"{name}-base.yaml"
+    assert recipe.model.model_dump(exclude={"base"}) == base.model.model_dump(exclude={"base"})
+    percent = {recipe.sources[source].language: share.percent for source, share in recipe.mixture.items()}
+    assert percent == {"fi": 30, "en": 30, "code": 30, "math": 10}
+    assert base.languages == ["en", "code", "math"]
+    assert [share.replay for share in recipe.mixture.values()] == [False, True, True, True]
+    for source in base.sources.keys() & recipe.sources.keys():
+        assert recipe.sources[source] == base.sources[source]
+    assert recipe.evaluation.heldout == base.evaluation.heldout  # nothing held out here was trained on there
+    assert recipe.training.optimizer.lr < base.training.optimizer.lr
+    assert recipe.training.schedule.warmup >= 0.05 * recipe.training.tokens
+    assert base.training.schedule.min_lr <= 0.05 * base.training.optimizer.lr
+
+
+@pytest.mark.parametrize(
+    "name", ["demo", "demo-poro2", "demo-poro2-base", "poro-mini", "poro2-mini", "poro2-mini-base"]
+)
 def test_what_a_small_machine_shall_run_lies_on_it(name, shared_data):
     """All sources are files that ship, or those of ../shared/data."""
     for source in _shipped(name).sources.values():
