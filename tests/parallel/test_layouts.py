@@ -166,6 +166,13 @@ def test_a_vocabulary_over_ranks_gives_the_loss_and_gradients_of_the_whole():
     np.testing.assert_allclose(np.concatenate(to_weight), whole_weight.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_ranks_that_are_not_those_of_the_layout_are_refused():
+    with pytest.raises(ValueError, match="is of 2 ranks, and 1 were started; start 2, or change the layout"):
+        curves(a_recipe(LLAMA), ["dp2"], 1)
+    with pytest.raises(AssertionError, match="is of 1 ranks, and 2 were started"):
+        on_ranks(2, curves, a_recipe(LLAMA), [""], 1)
+
+
 def test_context_ranks_have_a_part_of_both_ends_of_a_sequence():
     assert on_ranks(3, context_positions, 12) == [[0, 1, 10, 11], [2, 3, 8, 9], [4, 5, 6, 7]]
 

@@ -38,16 +38,19 @@ class Mesh:
     sequences: DeviceMesh
 
     @classmethod
-    def of(cls, layout: Layout, device: torch.device) -> Self:
-        """Arrange all ranks of the default process group, which must be there; every rank calls this.
+    def of(cls, layout: Layout, device: torch.device) -> Self | None:
+        """Arrange all ranks of the default process group; every rank calls this. None for a single process.
 
         Raises ValueError where there are more or fewer ranks than ``layout`` states.
         """
-        if dist.get_world_size() != layout.ranks:
+        started = dist.get_world_size() if dist.is_initialized() else 1
+        if started != layout.ranks:
             raise ValueError(
-                f"training.layout states {layout.ranks} ranks and {dist.get_world_size()} were started; "
-                f"start {layout.ranks}, or change the layout"
+                f"training.layout is of {layout.ranks} ranks, and {started} were started; start "
+                f"{layout.ranks}, or change the layout"
             )
+        if started == 1:
+            return None
         shape = (layout.pipeline, layout.replicas, layout.sharded, layout.tensor)
         parameters = init_device_mesh(device.type, shape, mesh_dim_names=(PIPELINE, REPLICATE, SHARD, TENSOR))
         shape = (layout.pipeline, layout.data, layout.context, layout.tensor)

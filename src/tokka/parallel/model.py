@@ -49,7 +49,7 @@ class TrainingModel:
             compiled: whether blocks run as generated code.
         """
         layout = training.layout
-        self.mesh = Mesh.of(layout, device) if layout.ranks > 1 else None
+        self.mesh = Mesh.of(layout, device)
         self.rows = self.mesh.rows(training.batch_sequences) if self.mesh else slice(None)
         execution = Execution(dtype, training.activation_checkpointing, compiled)
         self.stages = make_stages(config, self.mesh, loss, execution)

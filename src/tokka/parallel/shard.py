@@ -30,7 +30,8 @@ def shard(stage: Stage, mesh: Mesh, dtype: torch.dtype) -> None:
     }
     for block in stage.model.blocks.values():
         fully_shard(block, **options)
-    fully_shard(stage, **options)
+    # Embedding and output matrix are needed until the loss, right before the backward pass begins.
+    fully_shard(stage, **options | {"reshard_after_forward": False})
     for module in stage.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
