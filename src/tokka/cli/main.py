@@ -9,6 +9,7 @@ from tokka.cli import (
     corpus,
     doctor,
     evaluate,
+    export,
     launch,
     merge,
     recipe,
@@ -42,6 +43,7 @@ app.command()(talk.generate)
 app.command()(talk.chat)
 app.command()(evaluate.evaluate)
 app.command()(merge.merge)
+app.command()(export.export)
 app.command()(release.report)
 app.command()(release.upload)
 groups = {"recipe": recipe.app, "corpus": corpus.app, "tokenizer": tokenizer.app, "verify": verify.app}

@@ -11,7 +11,9 @@ from tokka.cli.options import Overrides, RecipePath
 def run(
     recipe: RecipePath,
     out: Annotated[Path | None, typer.Option(help="Where results go; default: runs/<recipe name>.")] = None,
-    to: Annotated[str | None, typer.Option(help="Last stage to run: corpus, tokenizer, tokens, ...")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Last stage to run: corpus, tokens, ... or ready: before training.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     overrides: Overrides = None,
 ) -> None:

@@ -1,6 +1,7 @@
 """Weights of any layout from and to Hugging Face folders; no rank holds more than its part and one tensor."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def save_hf(
     folder: Path,
     *,
     identity: Identity,
+    beside: Sequence[Path] = (),
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a model as a Hugging Face folder, which is replaced as a whole or left as it was.
@@ -65,13 +67,13 @@ def save_hf(
     Every rank that holds a part of the model calls this, with the same arguments but ``parameters``. Tensors
     are gathered one at a time; the files are spread over the ranks that hold their tensors, and each is
     written as its tensors come. A tensor that several pipeline stages hold (tied embeddings) is written once.
-    Nothing but the weights, ``config.json`` and ``generation_config.json`` is written.
 
     Args:
         parameters: those that this rank holds, whole or in part, in the same order on each rank.
         config: of the whole model.
         folder: on a disk that all ranks share.
-        identity: content of the JSON files, and dtypes.
+        identity: content of ``config.json`` and ``generation_config.json``, and dtypes.
+        beside: files that are copied to the folder, such as a tokenizer's.
         shard_bytes: the most that a file holds, if no tensor is larger.
 
     Raises:
@@ -85,6 +87,8 @@ def save_hf(
             try:
                 aside = stack.enter_context(whole_folder(folder))
                 _write_json_files(aside, plan, identity)
+                for path in beside:
+                    shutil.copyfile(path, aside / path.name)
             except OSError as error:
                 failure = str(error)
         _agree(failure)

@@ -41,8 +41,10 @@ def check(
         problems += _tokenizer(recipe, root, hub)
     if any(f"tokens/{name}" in wanted for name in recipe.sources) and "mixture" in wanted:
         problems += _mixture(recipe)
+    if "training" in wanted or "base" in wanted:
+        problems += _base(recipe, root, hub)
     if "training" in wanted:
-        problems += [*_base(recipe, root, hub), *_layout(recipe), *_memory(recipe)]
+        problems += [*_layout(recipe), *_memory(recipe)]
     if "evaluation" in wanted:
         problems += _tasks(recipe, root)
     return [*problems, *_disk(recipe, folder, wanted)]

@@ -24,6 +24,10 @@ _NEED_BASE = ("tokenizer", "training")
 """Stages that need the base finished, and that every stage which measures or publishes it needs."""
 
 
+READY = "ready"
+"""No stage: stands for all that training needs."""
+
+
 @dataclass(frozen=True)
 class Outlook:
     """One line of a dry run."""
@@ -47,7 +51,8 @@ def run_recipe(
         recipe: a validated recipe.
         root: where the recipe's relative paths begin (its folder).
         folder: where results go; made if it is not there.
-        to: name of the last stage (or group of stages, such as ``tokens``); None for all.
+        to: name of the last stage (or group of stages, such as ``tokens``, or ``ready`` for all that training
+            needs); None for all.
         executor: of datatrove, which spreads the reading of sources; None for processes here.
 
     Raises:
@@ -106,7 +111,7 @@ def _require(run: Run, stages: Sequence[str]) -> None:
     """Refuse to start where this machine lacks something that ``stages`` need."""
     problems = check(run.recipe, run.root, folder=run.folder, stages=stages)
     if problems:
-        raise RecipeError(run.recipe.name, problems)
+        raise RecipeError(run.recipe.name, problems, verdict="cannot run on this machine as it is")
 
 
 def _run_base(run: Run, stages: Sequence[Stage]) -> None:
@@ -131,6 +136,8 @@ def _until(stages: Sequence[Stage], to: str | None) -> list[Stage]:
     if to is None:
         return list(stages)
     wanted = {stage.name for stage in stages if stage.name == to or stage.name.startswith(f"{to}/")}
+    if to == READY:
+        wanted = {name for stage in stages if stage.name == "training" for name in stage.needs}
     if not wanted:
         groups = dict.fromkeys(stage.name.split("/")[0] for stage in stages)
         raise ValueError(f"no stage is called {to!r}; there are {', '.join(groups)}")

@@ -28,13 +28,13 @@ class Problem:
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used; ``problems`` lists everything wrong with it."""
+    """A recipe that cannot be used; ``problems`` lists all that is wrong, ``verdict`` sums it up."""
 
-    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+    def __init__(
+        self, source: str, problems: Sequence[Problem], verdict: str = "is not a valid recipe"
+    ) -> None:
         self.source, self.problems = source, list(problems)
-        super().__init__(
-            "\n".join([f"{source} is not a valid recipe:", *(f"  - {p}" for p in self.problems)])
-        )
+        super().__init__("\n".join([f"{source} {verdict}:", *(f"  - {p}" for p in self.problems)]))
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:

@@ -150,7 +150,7 @@ class Guard(Section):
     )
     base: Literal["refuse", "warn"] = Field(
         "refuse",
-        description="What to do about a `model.base` that is damaged, untrained or read wrongly. `warn`: go on.",
+        description="What a `model.base` that is damaged, untrained or read wrongly does; `warn` goes on.",
     )
 
 

@@ -84,6 +84,11 @@ class LoadedTokenizer:
         """Return what encodes batches of texts that may spell some special tokens."""
         return self._encoders_with(allowed_specials).fastest.backend
 
+    @property
+    def files(self) -> list[Path]:
+        """All its files, in the Hugging Face layout."""
+        return [path for name in _FILES if (path := self.folder / name).is_file()]
+
     def encode(self, text: str, allowed_specials: Collection[str] = ()) -> list[int]:
         """Return the ids of ``text``; no token is added to it.
 
@@ -172,10 +177,9 @@ def load_tokenizer(name: str | Path, revision: str | None = None) -> LoadedToken
 
 def save_copy(tokenizer: LoadedTokenizer, folder: Path) -> None:
     """Copy the tokenizer's files into ``folder``, each whole or not at all."""
-    for name in _FILES:
-        if (tokenizer.folder / name).exists():
-            with whole_file(folder / name) as aside:
-                shutil.copyfile(tokenizer.folder / name, aside)
+    for path in tokenizer.files:
+        with whole_file(folder / path.name) as aside:
+            shutil.copyfile(path, aside)
 
 
 def _from_hub(name: str, revision: str | None) -> Path:

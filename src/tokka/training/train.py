@@ -4,19 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tokka.data.order import Part
 from tokka.data.sampler import Sampler
 from tokka.data.store import TokenStore
 from tokka.data.trace import locator
-from tokka.models.hugging_face import SpecialTokens
-from tokka.models.identity import Identity
 from tokka.recipe.recipe import Recipe
-from tokka.tokenizer.load import LoadedTokenizer, load_tokenizer
+from tokka.tokenizer.load import load_tokenizer
 from tokka.training.base import BaseModelError
 from tokka.training.continued import LookedAt
 from tokka.training.heldout import Heldout, HeldoutText
+from tokka.training.identity import identity_of
 from tokka.training.run import Job, run
 
 
@@ -68,7 +65,7 @@ def train(
         recipe=recipe,
         tokens=sum(part.tokens for part in parts),
         sampler=Sampler(stores, parts, seed=recipe.seed, sequence_length=length),
-        identity=_identity(recipe, special, looked_at),
+        identity=identity_of(recipe, special, looked_at.identity if looked_at else None),
         base=looked_at,
         sizes={source: store.tokens for source, store in stores.items()},
         locate=locator(stores, special),
@@ -76,12 +73,3 @@ def train(
         heldout=Heldout.pack(heldout, special, recipe.training) if heldout else None,
     )
     return run(job)
-
-
-def _identity(recipe: Recipe, tokenizer: LoadedTokenizer, base: LookedAt | None) -> Identity:
-    """Return what revisions state beside their weights: what the base states, or what the recipe makes."""
-    if base is not None:
-        return base.identity.changed_to(recipe.model)
-    special = SpecialTokens(bos=tokenizer.bos_id, eos=tokenizer.eos_id, pad=tokenizer.pad_id)
-    dtype = torch.bfloat16 if recipe.training.precision == "bf16" else torch.float32
-    return Identity.new(recipe.model, special, dtype)
