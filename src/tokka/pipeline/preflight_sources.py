@@ -94,12 +94,13 @@ def _lacking_fields(key: str, source: Source, inputs: Iterable["Input"]) -> Iter
 
 def _fields_there(one: "Input", excerpt: bytes) -> list[str]:
     """Return the fields of the record of ``one`` that begins with ``excerpt``."""
-    from tokka.data.sources.files import InputFile
+    from tokka.data.sources.hub import HubShard
 
-    if isinstance(one, InputFile) and one.format == "parquet":  # of which only the wanted columns are read
+    if not isinstance(one, HubShard) and one.format == "parquet":  # of which only the wanted columns are read
         import pyarrow.parquet as pq
 
-        return list(pq.read_schema(one.path).names)
+        with one.path.open("rb") as file:
+            return list(pq.read_schema(file).names)
     try:
         return list(json.loads(excerpt))
     except ValueError:  # the record is longer than its excerpt

@@ -15,6 +15,11 @@ class Hub:
     def __init__(self) -> None:
         self._down = ""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether it could not be reached."""
+        return bool(self._down)
+
     def why_not(self, kind: Kind, name: str, revision: str | None = None) -> str:
         """Return why the repository ``name`` cannot be had, with a remedy; "" where it can.
 

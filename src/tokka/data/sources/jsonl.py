@@ -9,12 +9,13 @@ import orjson
 from tokka.data.documents import EXCERPT_BYTES, Reason, Rejected, UnfitError
 from tokka.data.sources.files import InputFile
 from tokka.data.sources.record import BOM, Record, decoded
+from tokka.data.sources.remote import HubFile
 from tokka.data.sources.stream import read_chunks, read_lines
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
 
 
-def read_jsonl(file: InputFile, source: Source, advance: Advance) -> Iterator[Record | Rejected]:
+def read_jsonl(file: InputFile | HubFile, source: Source, advance: Advance) -> Iterator[Record | Rejected]:
     """Yield the objects of a JSON Lines file, plain or compressed; blank lines are no records.
 
     A line longer than ``source.max_bytes`` is monstrous, and never held whole. The line in which an archive

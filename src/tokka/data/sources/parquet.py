@@ -1,6 +1,7 @@
 """Parquet: one row is one record."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pyarrow.parquet as pq
 
 from tokka.data.documents import EXCERPT_BYTES, Reason, Rejected
 from tokka.data.sources.files import InputFile
-from tokka.data.sources.record import Record, fields_of
+from tokka.data.sources.record import Record, columns_of
+from tokka.data.sources.remote import HubError, HubFile
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
 
@@ -16,14 +18,17 @@ _BATCH_BYTES = 4 * 2**20
 _DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError)
 
 
-def read_parquet(file: InputFile, source: Source, advance: Advance) -> Iterator[Record | Rejected]:
+def read_parquet(file: InputFile | HubFile, source: Source, advance: Advance) -> Iterator[Record | Rejected]:
     """Yield the rows of a Parquet file, of the wanted columns only, a few megabytes at a time.
 
     What is left of a damaged row group is kept aside as one entry that counts its rows; a file that cannot be
     opened is one record.
     """
     try:
-        parquet = pq.ParquetFile(file.path, page_checksum_verification=True)
+        opened = file.path if isinstance(file.path, Path) else file.path.open("rb")
+        parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+    except HubError:
+        raise
     except _DAMAGE:
         yield _damaged(file, 1)
         advance(file.size)
@@ -33,12 +38,14 @@ def read_parquet(file: InputFile, source: Source, advance: Advance) -> Iterator[
         for index in range(parquet.num_row_groups):
             group = parquet.metadata.row_group(index)
             end = number + group.num_rows
-            batches = parquet.iter_batches(_batch_rows(group), row_groups=[index], columns=fields_of(source))
+            batches = parquet.iter_batches(_batch_rows(group), row_groups=[index], columns=columns_of(source))
             try:
                 for batch in batches:
                     for fields in _rows(batch):
                         yield Record(number, fields)
                         number += 1
+            except HubError:
+                raise
             except _DAMAGE:
                 pass
             if number < end:
@@ -75,7 +82,7 @@ def _undecoded(kind: Any) -> Any:
     return pa.large_binary() if is_text else kind
 
 
-def _damaged(file: InputFile, record: int, records: int = 1) -> Rejected:
+def _damaged(file: InputFile | HubFile, record: int, records: int = 1) -> Rejected:
     with file.path.open("rb") as raw:
         excerpt = raw.read(EXCERPT_BYTES)
     return Rejected(file.name, record, Reason.DAMAGED_FILE, file.size, excerpt, records)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokka.data.documents import Document, Rejected, UnfitError
 from tokka.data.sources.files import InputFile, find_files
@@ -12,14 +12,15 @@ from tokka.data.sources.jsonl import read_jsonl
 from tokka.data.sources.megatron import read_megatron
 from tokka.data.sources.parquet import read_parquet
 from tokka.data.sources.record import Record, contents, templates_of, url_of
+from tokka.data.sources.remote import HubFile
 from tokka.data.sources.text import read_text
 from tokka.data.sources.warc import read_warc
 from tokka.recipe.sources import Source
 from tokka.workspace.workers import Advance
 
-Input = InputFile | HubShard
+Input = InputFile | HubFile | HubShard
 
-_READERS: dict[str, Callable[[InputFile, Source, Advance], Iterator[Record | Rejected]]] = {
+_READERS: dict[str, Callable[[Any, Source, Advance], Iterator[Record | Rejected]]] = {
     "jsonl": read_jsonl,
     "parquet": read_parquet,
     "text": read_text,

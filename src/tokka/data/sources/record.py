@@ -43,17 +43,17 @@ def templates_of(source: Source) -> list[list[Piece]]:
 def fields_of(source: Source) -> list[str]:
     """Return the names of the fields that the documents of a source are made of."""
     pieces = [piece for template in templates_of(source) for piece in template]
-    fields = [piece.field for piece in pieces if piece.field is not None]
-    if source.curate is not None and source.curate.block_domains:
-        fields.append(source.curate.url)
-    return list(dict.fromkeys(fields))
+    return list(dict.fromkeys(piece.field for piece in pieces if piece.field is not None))
+
+
+def columns_of(source: Source) -> list[str]:
+    """Return the names of the fields that are read of a source: those of its documents, and their address."""
+    return [*fields_of(source), "url" if source.curate is None else source.curate.url]
 
 
 def url_of(fields: Mapping[str, Any], source: Source) -> str | None:
-    """Return the address of a record, where curation asks for it and the record has one."""
-    if source.curate is None or not source.curate.block_domains:
-        return None
-    url = fields.get(source.curate.url)
+    """Return the address of a record, where it has one."""
+    url = fields.get("url" if source.curate is None else source.curate.url)
     url = url.decode(errors="replace") if isinstance(url, bytes) else url
     return url if isinstance(url, str) else None
 

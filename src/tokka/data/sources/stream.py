@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 import zstandard
 
 from tokka.data.documents import Reason
+from tokka.data.sources.remote import RemotePath
 from tokka.workspace.workers import Advance
 
 _CHUNK = 2**20
@@ -42,7 +43,7 @@ class Line(NamedTuple):
     broken: Reason | None = None
 
 
-def read_chunks(path: Path, advance: Advance) -> Iterator[bytes]:
+def read_chunks(path: Path | RemotePath, advance: Advance) -> Iterator[bytes]:
     """Yield the bytes of a plain, ``.gz`` or ``.zst`` file in pieces of at most 1 MiB.
 
     Raises BrokenStreamError, after the good part, where a compressed file is truncated or damaged.
