@@ -26,22 +26,30 @@ def shrinking(recipe: Recipe, layouts: Sequence[Layout]) -> list[str]:
     model, training = recipe.model, recipe.training
     width = model.n_heads * min(model.d_model // model.n_heads, _HEAD)
     sequences = lcm(*(layout.data * layout.pipeline for layout in layouts), 2)
-    step = lcm(*(2 * layout.context for layout in layouts))
-    length = min(training.sequence_length, max(_SEQUENCE // step, 1) * step)
+    length = _multiple(
+        min(training.sequence_length, _SEQUENCE), [2 * layout.context * layout.tensor for layout in layouts]
+    )
+    tensor = [layout.tensor for layout in layouts]
+    vocabulary = _multiple(min(model.vocab_size, _VOCABULARY), tensor)
     small = {
         "model.n_layers": min(model.n_layers, max(_LAYERS, *(2 * layout.stages for layout in layouts))),
         "model.d_model": width,
-        "model.vocab_size": min(model.vocab_size, _VOCABULARY),
+        "model.vocab_size": vocabulary,
         "training.sequence_length": length,
         "training.batch_tokens": sequences * length,
         "training.micro_batch": 1,
     }
     if model.architecture == "llama":
-        share = width / model.d_model
-        small["model.d_ffn"] = max(round(model.d_ffn * share / _HEAD), 1) * _HEAD
+        small["model.d_ffn"] = _multiple(model.d_ffn * width // model.d_model, tensor)
     if recipe.tokenizer.train is not None:
-        small["tokenizer.train.vocab_size"] = min(recipe.tokenizer.train.vocab_size, _VOCABULARY)
+        small["tokenizer.train.vocab_size"] = min(recipe.tokenizer.train.vocab_size, vocabulary)
     return [f"{key}={value}" for key, value in small.items()]
+
+
+def _multiple(size: int, divisors: Sequence[int]) -> int:
+    """Return a multiple of all ``divisors`` near ``size``."""
+    step = lcm(*divisors)
+    return max(round(size / step), 1) * step
 
 
 def check_size(recipe: Recipe, layouts: Sequence[Layout], steps: int) -> None:
