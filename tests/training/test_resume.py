@@ -10,6 +10,8 @@ from ranks import on_ranks
 from ranks_that_train import recipe_of, train, train_and_be_killed
 from small_job import assert_same_result, curve, make_job
 
+from tokka.training.faults import VARIABLE
+from tokka.training.interrupt import Interrupted
 from tokka.training.run import run
 
 BUDGETS = {"finnish": 2304, "english": 768}
@@ -37,6 +39,17 @@ def test_a_run_killed_on_two_layouts_ends_on_one_process_with_the_same_curve(see
         assert [row[key] for row in found] == [row[key] for row in expected]
     for key in ("loss", "grad_norm"):
         np.testing.assert_allclose([row[key] for row in found], [row[key] for row in expected], rtol=1e-5)
+
+
+def test_a_run_stopped_on_one_process_goes_on_on_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(VARIABLE, "term rank=0 step=11")
+    with pytest.raises(Interrupted):
+        run(make_job(tmp_path / "grown", recipe_of("one", **LONGER), BUDGETS))
+    on_ranks(2, train, tmp_path / "grown", "dp2", "", LONGER)
+    monkeypatch.delenv(VARIABLE)
+    run(make_job(tmp_path / "whole", recipe_of("one", **LONGER), BUDGETS))
+    losses = [[row["loss"] for row in curve(tmp_path / name)] for name in ("grown", "whole")]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_a_run_killed_and_taken_up_on_the_same_layout_ends_with_the_same_bytes(tmp_path: Path):

@@ -238,7 +238,7 @@ def test_how_often_it_is_saved_may_change(
 
 
 def test_more_than_one_rank_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"training\.layout asks for 2 ranks"):
+    with pytest.raises(ValueError, match=r"training\.layout is of 2 ranks, and 1 were started"):
         run(make_job(tmp_path, make_recipe(layout={"data": 2})))
 
 

@@ -14,9 +14,6 @@ import torch.distributed as dist
 
 from tokka.workspace.machine import usable_cores
 
-_PATIENCE = timedelta(minutes=30)
-"""For the slowest rank's start, and for one collective; NCCL's 10 minutes are short for a 70B to load."""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -47,11 +44,15 @@ class Place:
 
 
 @contextmanager
-def joined(place: Place) -> Iterator[None]:
+def joined(place: Place, *, minutes: float) -> Iterator[None]:
     """Join the process group of all ranks while the block runs: NCCL between GPUs, gloo between CPUs.
 
     The rank takes its GPU, or its share of the machine's cores unless ``OMP_NUM_THREADS`` says otherwise, and
     is told by SIGTERM when the agent that started it dies. One rank alone joins nothing.
+
+    Args:
+        place: of this process.
+        minutes: for the slowest rank's start, and for one collective.
     """
     if place.size == 1:
         yield
@@ -62,7 +63,7 @@ def joined(place: Place) -> Iterator[None]:
         torch.cuda.set_device(place.local)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usable_cores() // place.local_size))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(minutes=minutes))
     yield
     dist.destroy_process_group()  # not after an error: others would hear of it before it is recorded
 

@@ -19,6 +19,9 @@ from tokka.training.world import World
 from tokka.workspace.lock import alone_in
 from tokka.workspace.progress import say
 
+_PATIENCE = 2
+"""Times ``limits.hang_minutes`` until a collective fails by itself: who hangs is told before that."""
+
 _PATIENCE_SECONDS = 120.0
 """For the ranks of a run that was just killed to notice that, save and end."""
 
@@ -48,7 +51,7 @@ def train_run(folder: Path) -> None:
 def _train(folder: Path) -> None:
     run, place = noted_run(folder), Place.of_this_process()
     _check_count(run.recipe.training.layout, place, folder)
-    with joined(place):
+    with joined(place, minutes=_PATIENCE * run.recipe.training.limits.hang_minutes):
         world = World()
         check_same(world, what_decides(run))
         if world.is_first:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from tokka.data.sampler import Batch
 from tokka.models.model import LanguageModel
@@ -20,7 +21,7 @@ from tokka.training.guard import Guard
 from tokka.training.objectives import Inputs, Objective
 from tokka.training.optimizer import Optimizer
 from tokka.training.plan import Plan
-from tokka.training.random_state import random_state, seed_all, set_random_state
+from tokka.training.random_state import random_state, seed_all, seed_joined, set_random_state
 from tokka.training.schedule import learning_rate
 
 
@@ -73,6 +74,7 @@ class Engine:
         """
         self.step = 0
         self._training, self._plan, self._objective = training, plan, objective
+        self._seed = seed
         seed_all(seed)
         self.parallel = TrainingModel(
             config,
@@ -166,6 +168,8 @@ class Engine:
         self.guard.load(saved.state["guard"])
         if saved.own is not None:
             set_random_state(saved.own["random"])
+        else:
+            seed_joined(self._seed, step=saved.step, rank=dist.get_rank())
 
 
 def _all_but_embeddings(config: Config, names: Iterable[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """The state of all global random number generators, as JSON content."""
 
+import hashlib
 import random
 from typing import Any
 
@@ -12,6 +13,12 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def seed_joined(seed: int, *, step: int, rank: int) -> None:
+    """Seed the generators of a rank that was not there when the run reached ``step`` with fewer ranks."""
+    digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
+    seed_all(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def random_state() -> dict[str, Any]:

@@ -47,6 +47,14 @@ class World:
         dist.all_gather_object(contents, content, group=self._group)
         return contents
 
+    def collect(self, content: Content) -> list[Content]:
+        """Return what each rank gave, by rank, on the first rank; nothing on the others."""
+        if self._group is None:
+            return [content]
+        contents: list[Any] = [None] * self.size
+        dist.gather_object(content, contents if self.is_first else None, group=self._group, group_dst=0)
+        return contents if self.is_first else []
+
     def broadcast(self, content: Content) -> Content:
         """Return what the first rank gave."""
         if self._group is None:

@@ -43,7 +43,7 @@ class Saved:
         They may be split in any way and over any number of ranks. Only what this rank needs is read, a piece
         at a time.
 
-        Raises CheckpointError where the checkpoint lacks one of them, or has it in another shape.
+        Raises ValueError where the checkpoint lacks one of them, or has it in another shape.
         """
         self._check(tensors)
         by_writer = defaultdict(list)
@@ -63,7 +63,7 @@ class Saved:
             stored = self.index.tensors.get(name)
             if stored is None or stored.size != tensor.shape:
                 has = f"has it as {list(stored.size)}" if stored else "has no such tensor"
-                raise CheckpointError(
+                raise ValueError(
                     f"{self.path} is of another model: this one has {name} as {list(tensor.shape)}, and the "
                     f"checkpoint {has}; give the recipe it was made with, or another folder"
                 )

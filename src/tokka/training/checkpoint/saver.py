@@ -105,7 +105,7 @@ class Saver:
     def _write(self, task: _Task) -> None:
         aside = aside_of(task.target)
         files, problem = self._write_own_files(aside, task)
-        reports = self._world.gather((files, problem))
+        reports = self._world.collect((files, problem))
         outcome = None
         if self._world.is_first:
             problem = _first_problem(aside, reports) or self._complete(aside, task, reports)

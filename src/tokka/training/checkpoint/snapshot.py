@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, or is not of this model."""
+class CheckpointError(OSError):
+    """A checkpoint could not be written, or not be seen by all ranks."""
 
 
 class DamagedError(Exception):

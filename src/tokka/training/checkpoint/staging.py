@@ -31,7 +31,7 @@ class Staging:
         self.plans: Sequence[SavePlan] = ()
         self.metadata = Metadata(state_dict_metadata={})
         has = SavePlan([_write_item(name, tensor) for name, tensor in tensors.items()])
-        all_have = world.gather(has)
+        all_have = world.collect(has)
         if world.is_first:
             self.plans, self.metadata = DefaultSavePlanner(flatten_state_dict=False).create_global_plan(
                 all_have
