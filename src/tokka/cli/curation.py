@@ -74,7 +74,15 @@ def look(
     for folder in sorted(path for path in folders if source in (None, path.name)):
         tokens = Manifest.read(run / "tokens" / folder.name)
         bytes_per_token = tokens.facts.get("bytes_per_token") if tokens else None
-        looks.append(look_at(folder, count, seed=seed, bytes_per_token=bytes_per_token))
+        after = run / "documents" / folder.name
+        found = look_at(
+            folder,
+            count,
+            after=after if Manifest.read(after) else None,
+            seed=seed,
+            bytes_per_token=bytes_per_token,
+        )
+        looks.append(found)
     if not looks:
         there = ", ".join(sorted(path.name for path in folders)) or "none"
         raise ValueError(
@@ -114,7 +122,7 @@ def _print(look: "Look", console: "Console") -> None:
             *(() if kept else (Text(""),)),
             *(
                 Text.assemble(
-                    (f"{one.step}: {one.reason}", "bold red"),
+                    (f"{one.step}: {one.reason} {one.detail}", "bold red"),
                     _harmless(f"  {one.file}:{one.record}\n{one.text}"),
                 )
                 for one in removed

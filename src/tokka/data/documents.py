@@ -66,12 +66,13 @@ class Rejected(NamedTuple):
 
 
 class RemovedDocument(NamedTuple):
-    """A document that curation removed.
+    """A document that was removed: by curation, or as a duplicate, or for a benchmark.
 
     Attributes:
         text, file, record: as for a :class:`Document`; the text is as it stood in the source.
-        step: of curation that removed it.
+        step: that removed it.
         reason: why.
+        detail: what there is to say of this document, such as which one it repeats.
     """
 
     text: str
@@ -79,6 +80,7 @@ class RemovedDocument(NamedTuple):
     record: int
     step: str
     reason: str
+    detail: str = ""
 
 
 class UnfitError(Exception):

@@ -34,7 +34,7 @@ def mangled(text, draw):
     for character in text:
         if character.isspace():
             parts.append(draw.choice(spaces))
-        elif character.isalnum():
+        elif len(letters_of(character)):
             other = character.swapcase()
             same = len(other) == 1 and other.casefold() == character.casefold()
             parts.append(other if same and draw.random() < 0.1 else character)
@@ -89,7 +89,10 @@ def test_real_documents_of_the_same_kind_are_left_alone(benchmarks, real_texts):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10**9), st.text(min_size=1, max_size=400))
+@given(
+    st.integers(0, 10**9),
+    st.text(st.characters(exclude_categories=("Cs", "Cf", "Mn", "Mc", "Me")), min_size=1, max_size=400),
+)
 def test_no_change_of_white_space_punctuation_or_case_hides_any_text(seed, text):
     draw = random.Random(seed)
     if len(letters_of(text)):
@@ -165,9 +168,10 @@ def test_training_documents_that_hold_items_are_listed_with_their_origin(hidden,
     facts = find_contamination(corpus, tmp_path / "out", items, workers=1)
     entries = pq.read_table(tmp_path / "out" / "found.parquet").to_pylist()
     assert [entry["record"] for entry in entries] == list(range(4, 101, 10))
-    assert {(e["step"], e["reason"], e["task"], e["item"], e["share"], e["file"]) for e in entries} == {
-        ("contaminated", "1.00 of porot 5", "porot", 5, 1.0, "corpus.jsonl")
+    whys = {
+        (e["step"], e["reason"], e["detail"], e["task"], e["item"], e["share"], e["file"]) for e in entries
     }
+    assert whys == {("decontaminate", "porot", "1.00 of item 5", "porot", 5, 1.0, "corpus.jsonl")}
     assert facts == {
         "documents": 100,
         "contaminated": 10,

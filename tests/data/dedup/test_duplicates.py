@@ -129,11 +129,11 @@ def test_the_first_source_keeps_its_copy_and_a_held_out_one_before_others(tmp_pa
     assert [(e["shard"], e["row"]) for e in found["a"]] == [("train-00000", 1)]
     assert {(e["shard"], e["row"]) for e in found["b"]} == {("train-00000", 0), ("heldout-00000", 0)}
     for entry in (*found["a"], *found["b"]):
-        assert (entry["step"], entry["source"], entry["file"], entry["record"]) == (
+        assert (entry["reason"], entry["source"], entry["file"], entry["record"]) == (
             *("near_duplicate", "a", "a.jsonl"),
             1,
         )
-        assert entry["reason"] == f"{entry['similarity']:.2f} like a a.jsonl:1"
+        assert entry["detail"] == f"{entry['similarity']:.2f} like a a.jsonl:1"
 
 
 def test_no_source_is_changed_by_those_after_it(tmp_path):
@@ -159,14 +159,14 @@ def test_only_equal_texts_go_where_near_ones_are_not_asked_for(tmp_path):
     corpus = write_corpus(tmp_path / "a", [text, text.upper(), text, " ".join(story(1)), text])
     found = deduplicate(tmp_path, [corpus], Method(3, None))["a"]
     assert gone(found) == [2, 4]
-    assert {entry["step"] for entry in found} == {"exact_duplicate"}
+    assert {(entry["step"], entry["reason"]) for entry in found} == {("deduplicate", "exact_duplicate")}
     assert gone(deduplicate(tmp_path / "near", [corpus])["a"]) == [1, 2, 4]
 
 
 def test_texts_without_words_and_short_texts_are_duplicates_of_their_equals_alone(tmp_path):
     texts = ["!!!", "???", "!!!", "poro", "Poro.", "hanki", "poro hanki", "poro", "…"]
     found = deduplicate(tmp_path, [write_corpus(tmp_path / "a", texts)])
-    assert {entry["row"]: entry["step"] for entry in found["a"]} == {
+    assert {entry["row"]: entry["reason"] for entry in found["a"]} == {
         2: "exact_duplicate",
         4: "near_duplicate",
         7: "exact_duplicate",

@@ -14,7 +14,7 @@ from tokka.data.dedup.remove import remove_documents
 
 
 def write_list(path, entries):
-    names = ("shard", "row", "step", "reason")
+    names = ("shard", "row", "step", "reason", "detail")
     rows = [dict(zip(names, entry, strict=True)) for entry in sorted(entries)]
     pq.write_table(
         pa.Table.from_pylist(
@@ -41,12 +41,12 @@ def test_every_document_stays_or_goes_and_is_counted(corpus, tmp_path):
         for row in range(pq.read_metadata(path).num_rows)
     ]
     gone = {
-        number: (*rows[number], "near_duplicate", f"0.80 like {number}")
+        number: (*rows[number], "deduplicate", "near_duplicate", f"0.80 like {number}")
         for number in random.Random(0).sample(range(300), 90)
     }
     lists = [
         write_list(tmp_path / "a.parquet", gone.values()),
-        write_list(tmp_path / "b.parquet", [("heldout-00000", 3, "exact_duplicate", "1.00")]),
+        write_list(tmp_path / "b.parquet", [("heldout-00000", 3, "deduplicate", "exact_duplicate", "1.00")]),
     ]
     facts = remove_documents(corpus, tmp_path / "out", lists, workers=1)
     assert list(read_documents(tmp_path / "out", "train")) == [
@@ -55,7 +55,7 @@ def test_every_document_stays_or_goes_and_is_counted(corpus, tmp_path):
     removed = list(read_removed(tmp_path / "out"))
     assert sorted(removed) == sorted(
         [(*whole[number], *entry[2:]) for number, entry in gone.items()]
-        + [("held out 3", "corpus.jsonl", 4, "exact_duplicate", "1.00")]
+        + [("held out 3", "corpus.jsonl", 4, "deduplicate", "exact_duplicate", "1.00")]
     )
     assert facts["documents"] == 210 + 19
     assert facts["train"]["documents"] == 210
@@ -71,13 +71,19 @@ def test_every_document_stays_or_goes_and_is_counted(corpus, tmp_path):
     )
     assert facts["removed"]["documents"] == 91
     assert facts["removed"]["bytes"] == sum(len(each.text.encode()) for each in removed)
-    assert facts["removed"]["steps"] == {"exact_duplicate": 1, "near_duplicate": 90}
+    assert facts["removed"]["steps"] == {
+        "deduplicate": {
+            "documents": 91,
+            "bytes": facts["removed"]["bytes"],
+            "reasons": {"near_duplicate": 90, "exact_duplicate": 1},
+        }
+    }
 
 
 def test_a_shard_that_loses_nothing_is_the_same_file_and_one_that_loses_all_is_not_there(corpus, tmp_path):
     first = pq.read_metadata(corpus / "train-00000.parquet").num_rows
     everything = write_list(
-        tmp_path / "a.parquet", [("train-00000", row, "contaminated", "x") for row in range(first)]
+        tmp_path / "a.parquet", [("train-00000", row, "decontaminate", "arc", "x") for row in range(first)]
     )
     facts = remove_documents(corpus, tmp_path / "out", [everything], workers=1)
     assert not (tmp_path / "out" / "train-00000.parquet").exists()
@@ -90,20 +96,26 @@ def test_the_reason_of_the_first_list_counts(corpus, tmp_path):
     lists = [
         write_list(
             tmp_path / "a.parquet",
-            [("train-00000", 1, "contaminated", "first"), ("train-00000", 1, "contaminated", "second")],
+            [
+                ("train-00000", 1, "decontaminate", "arc", "first"),
+                ("train-00000", 1, "decontaminate", "arc", "second"),
+            ],
         ),
-        write_list(tmp_path / "b.parquet", [("train-00000", 1, "near_duplicate", "third")]),
+        write_list(tmp_path / "b.parquet", [("train-00000", 1, "deduplicate", "near_duplicate", "third")]),
     ]
     facts = remove_documents(corpus, tmp_path / "out", lists, workers=1)
     (removed,) = read_removed(tmp_path / "out")
-    assert (removed.step, removed.reason) == ("contaminated", "first")
-    assert facts["removed"]["steps"] == {"contaminated": 1}
+    assert (removed.step, removed.reason, removed.detail) == ("decontaminate", "arc", "first")
+    assert list(facts["removed"]["steps"]) == ["decontaminate"]
 
 
 def test_stopped_and_called_again_and_with_more_workers_it_ends_with_the_same_bytes(
     corpus, tmp_path, monkeypatch
 ):
-    entries = [(path.stem, 0, "near_duplicate", "x") for path in shards.shard_paths(corpus, "train")[::2]]
+    entries = [
+        (path.stem, 0, "deduplicate", "near_duplicate", "x")
+        for path in shards.shard_paths(corpus, "train")[::2]
+    ]
     lists = [write_list(tmp_path / "a.parquet", entries)]
     facts = remove_documents(corpus, tmp_path / "whole", lists, workers=1)
     calls = []

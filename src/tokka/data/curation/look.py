@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tokka.data.documents import Document, RemovedDocument
 from tokka.data.shards import shard_paths
 from tokka.workspace.files import read_json
+from tokka.workspace.manifest import Manifest
 
 
 class TollRow(NamedTuple):
@@ -67,7 +68,14 @@ def toll_rows(curation: dict[str, Any], bytes_per_token: float | None = None) ->
     ]
 
 
-def look(folder: Path, count: int = 10, *, seed: int = 0, bytes_per_token: float | None = None) -> Look:
+def look(
+    folder: Path,
+    count: int = 10,
+    *,
+    after: Path | None = None,
+    seed: int = 0,
+    bytes_per_token: float | None = None,
+) -> Look:
     """Return samples of the corpus in ``folder``, and what each step of its curation took.
 
     Only the row groups that the samples lie in are read, so a large corpus takes no longer than a small one.
@@ -75,6 +83,7 @@ def look(folder: Path, count: int = 10, *, seed: int = 0, bytes_per_token: float
     Args:
         folder: of the corpus of one source.
         count: documents of either kind.
+        after: what deduplication and decontamination left of it, and took; None where there was neither.
         seed: another one draws others.
         bytes_per_token: see :func:`toll_rows`.
 
@@ -84,12 +93,19 @@ def look(folder: Path, count: int = 10, *, seed: int = 0, bytes_per_token: float
         raise FileNotFoundError(f"{folder} holds no finished corpus; build it first")
     facts = read_json(folder / "corpus.json")["facts"]
     draw = random.Random(seed)
-    kept, removed = shard_paths(folder, "train"), shard_paths(folder, "removed")
+    kept, removed = shard_paths(after or folder, "train"), shard_paths(folder, "removed")
+    curation = facts.get("curation", {"documents": facts["documents"], "steps": {}})
+    if after is not None:
+        manifest = Manifest.read(after)
+        assert manifest is not None
+        taken = manifest.facts["removed"]["steps"]
+        curation["steps"] |= {step: toll | {"changed": 0} for step, toll in taken.items()}
+        removed += shard_paths(after, "removed")
     rows = [pq.read_metadata(path).num_rows for path in kept]
     chosen = sorted(draw.sample(range(sum(rows)), min(count, sum(rows))))
     return Look(
         source=folder.name,
-        rows=toll_rows(facts["curation"], bytes_per_token) if "curation" in facts else [],
+        rows=toll_rows(curation, bytes_per_token) if curation["steps"] else [],
         kept=[Document(*row) for row in _read_rows(kept, chosen)],
         removed=[
             RemovedDocument(*row) for row in _read_rows(removed, _of_every_reason(removed, count, draw))

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("row", pa.int64()),
         ("step", pa.string()),
         ("reason", pa.string()),
+        ("detail", pa.string()),
         ("task", pa.string()),
         ("item", pa.int64()),
         ("share", pa.float64()),
@@ -195,8 +196,9 @@ def _search_shard(task: Task, advance: Advance) -> None:
 
 def _entry(record: RecordText, item: Item, share: float) -> dict[str, Any]:
     return {
-        "step": "contaminated",
-        "reason": f"{share:.2f} of {item.task} {item.item}",
+        "step": "decontaminate",
+        "reason": item.task,
+        "detail": f"{share:.2f} of item {item.item}",
         "task": item.task,
         "item": item.item,
         "share": share,

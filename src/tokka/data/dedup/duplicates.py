@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("row", pa.int64()),
         ("step", pa.string()),
         ("reason", pa.string()),
+        ("detail", pa.string()),
         ("similarity", pa.float64()),
         ("source", pa.string()),
         ("file", pa.string()),
@@ -56,7 +57,7 @@ def find_duplicates(
         workers: threads.
 
     Returns:
-        Facts: by source, how many of its documents are ``removed``, by step (``exact_duplicate`` or
+        Facts: by source, how many of its documents are ``removed``, by reason (``exact_duplicate`` or
         ``near_duplicate``), and in ``kept_in`` how many of these are kept in which source.
     """
     work = folder / ".work"
@@ -183,8 +184,9 @@ def _entries(signed: Signed, index: int, records: Positions, kept: Positions, wo
         file, number = signed.shards[shard].origins.of(record)
         entry = {
             "shard": signed.shards[index].name,
-            "step": "exact_duplicate" if same else "near_duplicate",
-            "reason": f"{alike:.2f} like {source} {file}:{number}",
+            "step": "deduplicate",
+            "reason": "exact_duplicate" if same else "near_duplicate",
+            "detail": f"{alike:.2f} like {source} {file}:{number}",
             "similarity": alike,
             "source": source,
             "file": file,
@@ -195,9 +197,9 @@ def _entries(signed: Signed, index: int, records: Positions, kept: Positions, wo
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    steps: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     kept_in: Counter[str] = Counter()
-    for batch in pq.ParquetFile(path).iter_batches(columns=["step", "source"]):
-        steps.update(batch["step"].to_pylist())
+    for batch in pq.ParquetFile(path).iter_batches(columns=["reason", "source"]):
+        reasons.update(batch["reason"].to_pylist())
         kept_in.update(batch["source"].to_pylist())
-    return {"removed": dict(sorted(steps.items())), "kept_in": dict(kept_in)}
+    return {"removed": dict(sorted(reasons.items())), "kept_in": dict(kept_in)}

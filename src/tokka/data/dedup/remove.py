@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,9 @@ from tokka.workspace.files import read_json, sync_folder, whole_folder, write_js
 from tokka.workspace.workers import Advance, run_tasks
 
 _SPLITS: tuple[Split, Split] = ("train", "heldout")
+WHY = ("step", "reason", "detail")
+"""Columns of a removed document: what took it, why, and what there is to say of this one."""
+
 _FACTS = "facts.json"
 
 
@@ -33,19 +35,20 @@ def remove_documents(corpus: Path, folder: Path, lists: Sequence[Path], *, worke
     """Write the corpus in ``corpus`` to ``folder`` without the documents of ``lists``.
 
     Shards keep their names; one that loses everything is not there, and one that loses nothing is a link.
-    What is taken out goes to ``removed-<shard>.parquet``, with step and reason of the first list that names
-    it. A killed call goes on when it is called again, and ends with the same bytes, whatever the number of
-    workers.
+    What is taken out goes to ``removed-<shard>.parquet``, with step, reason and detail of the first list
+    that names it. A killed call goes on when it is called again, and ends with the same bytes, whatever the
+    number of workers.
 
     Args:
         corpus: with ``train-*.parquet`` and ``heldout-*.parquet``.
         folder: where the rest goes.
-        lists: Parquet files with the columns ``shard``, ``row``, ``step`` and ``reason``, by shard.
+        lists: Parquet files with the columns ``shard``, ``row`` and those of :data:`WHY`, by shard.
         workers: processes.
 
     Returns:
         Facts: ``documents`` that stay and their ``bytes`` of UTF-8, the same and ``shards`` for ``train`` and
-        ``heldout``; the same for ``removed``, with the documents that each of its ``steps`` took.
+        ``heldout``; the same for ``removed``, and in its ``steps`` how many ``documents`` and ``bytes`` each
+        step took, and how many documents for which ``reasons``.
     """
     work = folder / ".work"
     paths = [path for split in _SPLITS for path in shard_paths(corpus, split)]
@@ -90,7 +93,7 @@ def _divide(task: Task, advance: Advance) -> None:
             "split": task.path.name.partition("-")[0],
             "kept": kept.facts(),
             "removed": removed.facts(),
-            "steps": Counter(gone["step"].to_pylist()),
+            "steps": removed.steps,
         }
         write_json(aside / _FACTS, facts)
 
@@ -101,6 +104,7 @@ class _Side:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.documents = self.bytes = 0
+        self.steps: dict[str, dict[str, Any]] = {}
         self._writer: Any = None
 
     def add(self, documents: pa.Table, *, write: bool = True) -> None:
@@ -108,7 +112,12 @@ class _Side:
         if not len(documents):
             return
         self.documents += len(documents)
-        self.bytes += pc.sum(pc.binary_length(documents["text"])).as_py()
+        sizes = pc.binary_length(documents["text"]).to_pylist()
+        self.bytes += sum(sizes)
+        if "step" in documents.column_names:
+            whys = zip(documents["step"].to_pylist(), documents["reason"].to_pylist(), strict=True)
+            for (step, reason), size in zip(whys, sizes, strict=True):
+                _count(self.steps, step, {reason: 1}, documents=1, size=size)
         if write:
             if self._writer is None:
                 self._writer = pq.ParquetWriter(
@@ -135,16 +144,16 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _listed(task: Task) -> pa.Table:
-    """Return row, step and reason of what goes from a shard: each row once, ascending."""
+    """Return row and :data:`WHY` of what goes from a shard: each row once, ascending."""
     own = [("shard", "==", task.path.stem)]  # of the lists only the row groups with this shard are read
-    columns = ["row", "step", "reason"]
+    columns = ["row", *WHY]
     together = pa.concat_tables([pq.read_table(path, columns=columns, filters=own) for path in task.lists])
     _, first = np.unique(together["row"].to_numpy(), return_index=True)
     return together.take(first)
 
 
 def _within(gone: pa.Table, start: int, count: int) -> tuple[np.ndarray, pa.Table]:
-    """Return the places of what goes among the ``count`` rows from ``start`` on, and its step and reason."""
+    """Return the places of what goes among the ``count`` rows from ``start`` on, and why."""
     rows = gone["row"].to_numpy()
     low, high = np.searchsorted(rows, [start, start + count])
     return rows[low:high] - start, gone.slice(low, high - low).drop_columns(["row"])
@@ -152,8 +161,20 @@ def _within(gone: pa.Table, start: int, count: int) -> tuple[np.ndarray, pa.Tabl
 
 def _with_reasons(documents: pa.Table, why: pa.Table) -> pa.Table:
     for name in why.column_names:
-        documents = documents.append_column(name, why[name].combine_chunks().dictionary_encode())
+        column = why[name].combine_chunks()
+        documents = documents.append_column(name, column if name == "detail" else column.dictionary_encode())
     return documents
+
+
+def _count(
+    steps: dict[str, dict[str, Any]], step: str, reasons: Mapping[str, int], *, documents: int, size: int
+) -> None:
+    """Add documents to what a step took."""
+    toll = steps.setdefault(step, {"documents": 0, "bytes": 0, "reasons": {}})
+    toll["documents"] += documents
+    toll["bytes"] += size
+    for reason, count in reasons.items():
+        toll["reasons"][reason] = toll["reasons"].get(reason, 0) + count
 
 
 def _facts(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -163,12 +184,13 @@ def _facts(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     splits: dict[str, Any] = {
         split: total([each["kept"] for each in shards if each["split"] == split]) for split in _SPLITS
     }
-    steps: Counter[str] = Counter()
+    steps: dict[str, dict[str, Any]] = {}
     for each in shards:
-        steps.update(each["steps"])
+        for step, toll in each["steps"].items():
+            _count(steps, step, toll["reasons"], documents=toll["documents"], size=toll["bytes"])
     return {
         "documents": sum(split["documents"] for split in splits.values()),
         "bytes": sum(split["bytes"] for split in splits.values()),
         **splits,
-        "removed": total([each["removed"] for each in shards]) | {"steps": dict(sorted(steps.items()))},
+        "removed": total([each["removed"] for each in shards]) | {"steps": steps},
     }
