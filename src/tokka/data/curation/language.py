@@ -1,9 +1,8 @@
 """What is known of each language that ships: ``languages/CODE.toml``."""
 
-import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,49 @@ class Language:
 
     Attributes:
         stop_words: its most frequent words, in lower case.
-        boilerplate: finds phrases of cookie notices, menus and buttons in a line in lower case.
+        boilerplate: phrases of cookie notices, menus and buttons, in lower case.
         boilerplate_lines: lines, in lower case, that are nothing else.
-        quality: its thresholds, where they are not those of English.
+        quality: its thresholds.
     """
 
     stop_words: frozenset[str]
-    boilerplate: re.Pattern[str] | None
+    boilerplate: tuple[str, ...]
     boilerplate_lines: frozenset[str]
-    quality: dict[str, Any]
+    quality: Quality
 
 
 @cache
 def find_language(code: str) -> Language:
-    """Return what is known of a language, or of several: ``fi-en`` is what holds for both.
-
-    Words and lines are those of all of them together; of the thresholds, those of the first.
-    """
+    """Return what is known of a language, or of several: of ``fi-en``, what lets text of either pass."""
     parts = [_read(part) for part in code.split("-")]
-    phrases = sorted({phrase for part in parts for phrase in part.get("boilerplate", [])})
     return Language(
         stop_words=frozenset(word for part in parts for word in part.get("stop_words", [])),
-        boilerplate=re.compile("|".join(map(re.escape, phrases))) if phrases else None,
+        boilerplate=tuple(sorted({phrase for part in parts for phrase in part.get("boilerplate", [])})),
         boilerplate_lines=frozenset(line for part in parts for line in part.get("boilerplate_lines", [])),
-        quality=parts[0].get("quality", {}),
+        quality=reduce(_laxer, (_quality(part.get("quality", {})) for part in parts)),
     )
 
 
 def quality_of(stated: Quality, language: Language) -> Quality:
-    """Return the thresholds: those that the recipe states, then the language's own, then the defaults."""
-    own = {key: None if limit is False else limit for key, limit in language.quality.items()}
-    return Quality.model_validate(own | stated.model_dump(exclude_unset=True))
+    """Return the thresholds: those that the recipe states, else the language's own."""
+    return language.quality.model_copy(update=stated.model_dump(exclude_unset=True))
+
+
+def _quality(table: dict[str, Any]) -> Quality:
+    """Return the thresholds of a table; ``false`` stands for none, which TOML cannot say."""
+    return Quality.model_validate({key: None if limit is False else limit for key, limit in table.items()})
+
+
+def _laxer(one: Quality, other: Quality) -> Quality:
+    def between(key: str, first: Any, second: Any) -> Any:
+        if first is None or second is None:
+            return None
+        if isinstance(first, dict):
+            return {n: max(first[n], second[n]) for n in first.keys() & second.keys()}
+        return min(first, second) if key.startswith("min_") else max(first, second)
+
+    keys = Quality.model_fields
+    return Quality.model_validate({key: between(key, getattr(one, key), getattr(other, key)) for key in keys})
 
 
 def _read(code: str) -> dict[str, Any]:

@@ -7,11 +7,13 @@ _CENTURIES = {"+": 1800} | dict.fromkeys("-YXWVU", 1900) | dict.fromkeys("ABCDEF
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
 _CHECK_CHARACTERS = "0123456789ABCDEFHJKLMNPRSTUVWXY"
 _CODE = re.compile(
-    r"""(?<!\w)(?<!\d[-./+:])                                     # not the end of a longer number
-        (\d{2}) (\d{2}) (\d{2}) ([-+\u2010-\u2013\u2212A-FU-Y]) (\d{3}) ([0-9A-Y])
-        (?!\w)(?![-./:+]\d)                                       # nor the beginning of one""",
-    re.VERBOSE | re.IGNORECASE,
+    # It begins with a set of characters, which re finds faster than what may not stand before it.
+    r"""[0-9] (?<!\w[0-9]) (?<!\d[-./+:][0-9])                   # not the end of a longer number
+        [0-9]{5} [-+\u2010-\u2013\u2212A-FU-Ya-fu-y] [0-9]{3} [0-9A-Ya-y]
+        (?!\w) (?![-./:+]\d)                                     # nor the beginning of one""",
+    re.VERBOSE,
 )
+_FIELDS = ((0, 2), (2, 4), (4, 6), (7, 10))
 
 
 def is_personal_id(written: str) -> bool:
@@ -22,16 +24,16 @@ def is_personal_id(written: str) -> bool:
     remainder of the nine digits by 31 (Digital and Population Data Services Agency). Case, and how long the
     dash is, do not matter. A date in the future is as good as any, so that no answer depends on the clock.
     """
-    match = _CODE.fullmatch(written)
-    if match is None:
+    if _CODE.fullmatch(written) is None:
         return False
-    day, month, year, sign, number, check = match.groups()
-    century = _CENTURIES.get(sign.translate(_DASHES).upper())
-    if century is None or not 1 <= int(month) <= 12 or int(number) < 2:
+    code = written.translate(_DASHES).upper()
+    day, month, year, number = (int(code[start:stop]) for start, stop in _FIELDS)
+    century = _CENTURIES.get(code[6])
+    if century is None or not 1 <= month <= 12 or number < 2:
         return False
-    if not 1 <= int(day) <= monthrange(century + int(year), int(month))[1]:
+    if not 1 <= day <= monthrange(century + year, month)[1]:
         return False
-    return _CHECK_CHARACTERS[int(day + month + year + number) % 31] == check.upper()
+    return _CHECK_CHARACTERS[int(code[:6] + code[7:10]) % 31] == code[10]
 
 
 def mask_personal_ids(text: str, instead: str) -> str:

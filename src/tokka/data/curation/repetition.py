@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from tokka.data.curation.page import Page
 from tokka.recipe.curation import Quality
@@ -46,12 +47,17 @@ def _line_flaw(page: Page, limits: Quality) -> str | None:
 
 
 def _top_flaw(page: Page, limits: Quality) -> str | None:
+    longest = max(map(len, page.counts))
+    highest = len(page.words)
     for n, most in sorted(limits.max_top_ngrams.items()):
+        if highest * n * (longest + 1) <= most * len(page.text):
+            return None  # no n-gram is more frequent than the shorter ones in it
         counts = Counter(_ngrams(page.words, n))
         if not counts:
             continue
-        top, count = max(counts.items(), key=lambda item: item[1])
-        if (sum(map(len, top)) + n - 1) * count > most * len(page.text):
+        top, count = max(counts.items(), key=itemgetter(1))
+        highest = count
+        if count > 1 and (sum(map(len, top)) + n - 1) * count > most * len(page.text):
             return f"top_{n}_gram"
     return None
 
@@ -63,7 +69,7 @@ def _duplicate_flaw(page: Page, limits: Quality) -> str | None:
         repeats = len(ngrams) - len(set(ngrams))
         if not repeats:
             return None  # nor is any longer one repeated
-        longest = max(map(len, words))
+        longest = max(map(len, page.counts))
         if repeats * n * longest > most * size and _duplicate_characters(words, ngrams, n) > most * size:
             return f"duplicate_{n}_grams"
     return None

@@ -1,5 +1,6 @@
 """Web pages: what a page says, without its menus and advertisements, found by Trafilatura."""
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -73,4 +74,5 @@ def _extractor() -> Any:
     import trafilatura  # noqa: F401 - where it is missing, that must not pass for a broken page
     from datatrove.pipeline.extractors import Trafilatura
 
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it would tell of every page without text
     return Trafilatura(deduplicate=False)
