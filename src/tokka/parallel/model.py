@@ -11,6 +11,7 @@ from tokka.parallel.mesh import CONTEXT, PIPELINE, TENSOR, Mesh
 from tokka.parallel.pipeline import InTurn, Pipeline, Runner, add_from_other_end
 from tokka.parallel.shard import is_counted
 from tokka.parallel.stage import LossFunction, Stage
+from tokka.parallel.tensor import computed_in_parts, sum_over_parts_of_length
 from tokka.recipe.training import Training
 
 
@@ -49,6 +50,7 @@ class TrainingModel:
             compiled: whether blocks run as generated code.
         """
         layout = training.layout
+        self._spec = spec_for(config)
         self.mesh = Mesh.of(layout, device)
         self.rows = self.mesh.rows(training.batch_sequences) if self.mesh else slice(None)
         execution = Execution(dtype, training.activation_checkpointing, compiled)
@@ -62,9 +64,10 @@ class TrainingModel:
         place(self.stages, self._device)
         self.parameters = parameters_of(self.stages)
         self.counted = [name for name, parameter in self.parameters.items() if self._counts(name, parameter)]
+        self._in_parts = [self.parameters[name] for name in computed_in_parts(self._spec, self.parameters)]
 
     def accumulate(self, tokens: Tensor, targets: Tensor, documents: Tensor | None) -> Tensor:
-        """Add the gradients of a batch's summed loss to those of :attr:`parameters`.
+        """Add the gradients of a batch's summed loss to those of :attr:`parameters`, which must be zero.
 
         Args:
             tokens, targets: int64 [rows, length], this rank's rows of the batch.
@@ -80,9 +83,7 @@ class TrainingModel:
             tokens, inputs["targets"] = tokens[:, mine], targets[:, mine]
         on_device = {name: tensor.to(self._device, non_blocking=True) for name, tensor in inputs.items()}
         losses = self.runner(tokens.to(self._device, non_blocking=True), on_device)
-        if self._shared is not None and self._shared in self.parameters:
-            assert self.mesh is not None
-            add_from_other_end(self.parameters[self._shared].grad, self.mesh)
+        self._sum_gradients()
         return losses.sum()
 
     def total(self, loss: Tensor, targets: int, norm: Tensor) -> tuple[float, int, float]:
@@ -109,6 +110,15 @@ class TrainingModel:
         dist.all_reduce(figures)
         summed, count, squares = figures.tolist()
         return summed, round(count), squares**0.5
+
+    def _sum_gradients(self) -> None:
+        """Sum what data ranks have not: over tensor ranks, and over both ends of a pipeline."""
+        if self.mesh is None:
+            return
+        if self.mesh.layout.tensor > 1:
+            sum_over_parts_of_length(self._in_parts, self.mesh.parameters[TENSOR])
+        if self._shared is not None and self._shared in self.parameters:
+            add_from_other_end(self.parameters[self._shared].grad, self.mesh)
 
     def _counts(self, name: str, parameter: Tensor) -> bool:
         is_second = name == self._shared and self.mesh is not None and self.mesh.coordinate(PIPELINE) > 0

@@ -6,12 +6,15 @@ length, and norms, whose parameters each rank holds whole, work on their part of
 """
 
 import copy
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
+import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
@@ -28,10 +31,11 @@ _LENGTH = 1
 
 
 class _Sequence(ParallelStyle):
-    """Parameters whole on each rank; each computes its part of the length, and gradients are summed.
+    """Parameters whole on each rank, which computes its part of the length.
 
-    PyTorch's ``SequenceParallel`` does the same through operations on distributed tensors, which cost more
-    than a norm itself; here the norm runs on what is local.
+    Gradients are of that part until :func:`sum_over_parts_of_length`, once a step and in fp32. PyTorch's
+    ``SequenceParallel`` sums them in every pass and computes with distributed tensors, which costs more than
+    a norm itself; here the norm runs on what is local.
     """
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
@@ -48,7 +52,7 @@ def _with_local_parameters(module: nn.Module, local: nn.Module) -> Callable[[Ten
 
     def forward(x: Tensor) -> Tensor:
         distributed = {name: cast(DTensor, p) for name, p in module.named_parameters(recurse=False)}
-        parameters = {name: p.to_local(grad_placements=(Partial(),)) for name, p in distributed.items()}
+        parameters = {name: p.to_local() for name, p in distributed.items()}
         return functional_call(local, parameters, (x,))
 
     return forward
@@ -103,3 +107,25 @@ def split_tensors(model: LanguageModel, spec: ModelSpec, mesh: DeviceMesh) -> No
         if "*" in pattern or pattern in present  # a pipeline stage lacks some modules
     }
     parallelize_module(model, mesh, plan)
+
+
+def computed_in_parts(spec: ModelSpec, names: Iterable[str]) -> list[str]:
+    """Return those of the parameters ``names`` of which each rank's gradient is of its part of the length."""
+    patterns = [
+        pattern.replace(".", r"\.").replace("*", "[^.]+")
+        for pattern, style in spec.tensor_parallel_plan.items()
+        if style == "sequence"
+    ]
+    return [name for name in names if re.fullmatch("|".join(patterns), name.rpartition(".")[0])]
+
+
+def sum_over_parts_of_length(parameters: Sequence[Tensor], mesh: DeviceMesh) -> None:
+    """Sum the gradients of ``parameters`` that were :func:`computed_in_parts` over the ranks of ``mesh``."""
+    gradients = [cast(DTensor, parameter.grad).to_local() for parameter in parameters]
+    if not gradients:  # on a pipeline stage
+        return
+    together = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(together, group=mesh.get_group())
+    summed = together.split([gradient.numel() for gradient in gradients])
+    for gradient, total in zip(gradients, summed, strict=True):
+        gradient.copy_(total.view_as(gradient))
