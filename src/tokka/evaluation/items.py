@@ -1,9 +1,9 @@
 """What the items of tasks say, so that they can be looked for in documents."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from tokka.data.dedup.benchmark import RUN, Item
 from tokka.evaluation.tasks import LoadedTask, load_tasks
@@ -48,27 +48,42 @@ def task_items(loaded: LoadedTask) -> Iterator[Item]:
         raise ValueError(loaded.error)
     for name, task in loaded.loaded["tasks"].items():
         try:
-            texts = [list(dict.fromkeys(_texts(task, document))) for document in task.eval_docs]
+            parts = [_Parts.of(task, document) for document in task.eval_docs]
         except Exception as error:  # a task's own functions may fail in any way there is
             raise ValueError(f"{name}: {error!r}") from error
-        shared = Counter(text for each in texts for text in each)
-        most = max(_SHARED_BY, len(texts) // 20)
-        for number, each in enumerate(texts):
-            yield Item(name, number, tuple(text for text in each if shared[text] <= most))
+        holders = Counter(text for each in parts for text in {*each.prompts, *each.fields})
+        most = max(_SHARED_BY, len(parts) // 20)
+        instructions = {text for text, count in holders.items() if count > most}
+        for number, each in enumerate(parts):
+            yield Item(name, number, tuple(dict.fromkeys(each.telling(instructions))))
 
 
-def _texts(task: Any, document: Mapping[str, Any]) -> Iterator[str]:
-    prompts, target = _prompts(task, document), _target(task, document)
-    fields = list(_strings(document))
-    used = [field for field in fields if any(field in prompt for prompt in prompts)]
-    telling = [field for field in used if len(field) >= RUN] or [max(used or fields, key=len, default="")]
-    for text in (*prompts, *telling):
-        if text.strip():
+class _Parts(NamedTuple):
+    """The texts of an item: before the answer, in the fields that these are made of, and the answer."""
+
+    prompts: list[str]
+    fields: list[str]
+    target: str
+
+    @classmethod
+    def of(cls, task: Any, document: Mapping[str, Any]) -> Self:
+        prompts, fields = _prompts(task, document), list(_strings(document))
+        used = [field for field in fields if any(field in prompt for prompt in prompts)]
+        return cls(prompts, used or fields, _target(task, document))
+
+    def telling(self, instructions: Collection[str]) -> Iterator[str]:
+        """Yield the texts each of which gives the item away."""
+        prompts, fields = (
+            [text for text in texts if text.strip() and text not in instructions]
+            for texts in (self.prompts, self.fields)
+        )
+        long = [field for field in fields if len(field) >= RUN]
+        for text in (*prompts, *(long or [max(fields, key=len)] if fields else [])):
             yield text
-            if len(text) < RUN and target:
-                yield f"{text} {target}"
-    if len(target) >= RUN or not any(prompt.strip() for prompt in prompts):
-        yield target
+            if len(text) < RUN and self.target:
+                yield f"{text} {self.target}"
+        if len(self.target) >= RUN or not prompts:
+            yield self.target
 
 
 def _prompts(task: Any, document: Mapping[str, Any]) -> list[str]:
