@@ -1,6 +1,7 @@
 """What goes wrong on one rank, and what follows of it on all."""
 
 import errno
+import re
 import signal
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 from ranks import on_ranks
 from ranks_that_train import outcome
 from small_job import curve
+from workshop import REPOSITORY
 
 from tokka.training.checkpoint.saved import load_newest
-from tokka.training.faults import Fault, parse_faults
+from tokka.training.faults import KINDS, Fault, parse_faults
 
 
 def test_faults_are_read_from_text():
@@ -72,3 +74,9 @@ def test_a_full_disk_on_one_rank_leaves_the_checkpoint_before_and_is_told_by_all
     assert saved is not None
     assert saved.step == 4
     assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_the_page_lists_every_fault_in_the_words_of_the_code():
+    page = (REPOSITORY / "docs" / "faults.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    assert rows == KINDS
