@@ -7,13 +7,13 @@ import pytest
 from pydantic import BaseModel
 from workshop import REPOSITORY
 
-from tokka.recipe.evaluation import Evaluation, Release, Task
+from tokka.recipe.evaluation import Evaluation, Merge, Release, Task
 from tokka.recipe.load import load_recipe
 from tokka.recipe.model import Bloom, Llama, RopeScaling
 from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
 from tokka.recipe.sources import HubDataset, Share, Source
-from tokka.recipe.tokenizer import Tokenizer, TrainedTokenizer
+from tokka.recipe.tokenizer import Extension, Tokenizer, TrainedTokenizer
 from tokka.recipe.training import Checkpoints, Guard, Layout, Limits, Optimizer, Schedule, Training
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -24,6 +24,7 @@ SECTIONS = (
     Share,
     Tokenizer,
     TrainedTokenizer,
+    Extension,
     Llama,
     Bloom,
     RopeScaling,
@@ -37,6 +38,7 @@ SECTIONS = (
     Evaluation,
     Task,
     Release,
+    Merge,
 )
 
 
