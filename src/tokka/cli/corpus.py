@@ -40,6 +40,44 @@ def mix(
 
 
 @app.command()
+def stats(
+    place: Annotated[Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or the folder of a run.")],
+    tokenizers: Annotated[
+        list[str] | None,
+        typer.Option("--tokenizer", help="Measure its fertility: folder or hub id. Repeatable."),
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="A budget, such as 10B: how many epochs it takes.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it: a .png or .svg file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what sources hold: documents, words, tokens, lengths, duplicates, domains, language, fertility."""
+    from rich.console import Console
+
+    from tokka.data.stats_plot import stats_plot
+    from tokka.data.stats_table import amounts_table, documents_table, domains_table
+    from tokka.pipeline.stats import stats as measure
+    from tokka.recipe.sizes import parse_size
+    from tokka.tokenizer.fertility import fertility_table
+
+    found = measure(place, tokenizers=tokenizers or (), budget=parse_size(tokens) if tokens else None)
+    if plot:
+        stats_plot(found.sources, plot)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
+        return
+    screen = Console()
+    screen.print(amounts_table(found.sources, found.languages, found.tokens, found.epochs))
+    screen.print(documents_table(found.sources, found.near_duplicates))
+    domains = domains_table(found.sources)
+    if domains is not None:
+        screen.print(domains)
+    if found.fertility:
+        screen.print(fertility_table(found.fertility))
+
+
+@app.command()
 def trace(
     run: RunFolder,
     step: Annotated[
@@ -73,3 +111,17 @@ def rejected(
             for entry in sample_rejected(folder, limit):
                 place = f"{entry.file}:{entry.record}"
                 typer.echo(f"{folder.name}\t{place}\t{entry.reason}\t{entry.excerpt[:60]!r}")
+
+
+@app.command()
+def contaminated(run: RunFolder, as_json: AsJson = False) -> None:
+    """Show the benchmark items that training documents held: task, item, share, document, and the item."""
+    from tokka.pipeline.contamination import held_items
+
+    if as_json:
+        typer.echo(json.dumps(list(held_items(run)), ensure_ascii=False, indent=2))
+        return
+    for item in held_items(run):
+        for each in item["documents"]:
+            place = f"{each['source']} {each['file']}:{each['record']}"
+            typer.echo(f"{item['task']}\t{item['item']}\t{each['share']:.0%}\t{place}\t{item['text'][:60]!r}")
