@@ -69,7 +69,7 @@ def test_ranks_that_are_killed_and_stopped_end_with_the_curve_of_one_process(pla
     ranks[1].kill()
     wait_for_steps(run, 60, process)
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=300)[1]
     assert process.returncode == 128 + signal.SIGTERM, told
     assert "rank 1 failed: it was killed by SIGKILL; all start again from the last checkpoint" in told
     assert "goes on after step" in told
@@ -78,7 +78,7 @@ def test_ranks_that_are_killed_and_stopped_end_with_the_curve_of_one_process(pla
     assert stopped < STEPS
 
     process = start(place, run)
-    told = process.communicate(timeout=120)[1]
+    told = process.communicate(timeout=300)[1]
     assert process.returncode == 0, told
     assert f"goes on after step {stopped} of {STEPS}" in told
     run_recipe(recipe(**ONE_RANK), root=place, folder=place / "one", to="training")
