@@ -1,3 +1,5 @@
+import os
+import socket
 import sysconfig
 from pathlib import Path
 
@@ -95,3 +97,15 @@ def test_a_megatron_pair_is_found_by_prefix_by_either_half_and_in_a_folder(tmp_p
         assert names(find_files(source(path, tokenizer="org/name"), tmp_path)) == ["t/a.idx"]
     with pytest.raises(SourceError, match=r"tokenizer: 't/a\.idx' holds token ids"):
         find_files(source("t/a"), tmp_path)
+
+
+def test_pipes_and_sockets_in_a_folder_are_no_files_of_it(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
+    os.mkfifo(tmp_path / "b.jsonl")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "c.jsonl"))
+        found = find_files(Source(path=".", language="fi"), tmp_path)
+    assert [file.name for file in found] == ["a.jsonl"]
+    (tmp_path / "d.jsonl").symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"d.jsonl"):
+        find_files(Source(path=".", language="fi"), tmp_path)

@@ -1,4 +1,4 @@
-"""docs/recipes.md says of every key what the code says, and its examples are a recipe."""
+"""docs/recipes.md and curation.md say of every key what the code says; their examples are recipes."""
 
 import re
 from enum import Enum
@@ -7,8 +7,10 @@ import pytest
 from pydantic import BaseModel
 from workshop import REPOSITORY
 
+from tokka.recipe.curation import Curation, Identification, Quality
 from tokka.recipe.evaluation import Evaluation, Merge, Release, Task
 from tokka.recipe.load import load_recipe
+from tokka.recipe.mixture import MixtureChange
 from tokka.recipe.model import Bloom, Llama, RopeScaling
 from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
@@ -17,11 +19,16 @@ from tokka.recipe.tokenizer import Extension, Tokenizer, TrainedTokenizer
 from tokka.recipe.training import Checkpoints, Guard, Layout, Limits, Optimizer, Schedule, Training
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")
+CURATION = (REPOSITORY / "docs" / "curation.md").read_text(encoding="utf-8")
 SECTIONS = (
     Recipe,
     Source,
     HubDataset,
+    Curation,
+    Identification,
+    Quality,
     Share,
+    MixtureChange,
     Tokenizer,
     TrainedTokenizer,
     Extension,
@@ -54,7 +61,7 @@ def _default(field) -> str:
         value = value.value
     value = list(value) if isinstance(value, tuple) else value
     written = (
-        format_yaml({"v": value}).removeprefix("v:").strip() if not isinstance(value, list) else str(value)
+        format_yaml({"v": value}).removeprefix("v:").strip().replace("\n ", ",") if not isinstance(value, list) else str(value)
     )
     return f"`{written}`" if written not in ("''", "{}", "[]") else "empty"
 
@@ -70,7 +77,7 @@ def key_rows(section: type[BaseModel]) -> list[str]:
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
 def test_every_key_is_described_as_in_the_code(section):
-    missing = [row for row in key_rows(section) if row not in PAGE]
+    missing = [row for row in key_rows(section) if row not in PAGE + CURATION]
     assert not missing, "\n" + "\n".join(missing)
 
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from tokka.recipe.section import Section
-from tokka.recipe.sizes import Tokens
+from tokka.recipe.sizes import Tokens, TokensOrNone
 from tokka.recipe.sources import Share
 
 
@@ -16,7 +16,7 @@ class MixtureChange(Section):
         description="How much of each source is trained on from there: `percent` and `rest` of this part of "
         "the training, `epochs` and `tokens` counted from the beginning of the run.",
     )
-    cut: dict[str, Tokens] | None = Field(
+    cut: dict[str, TokensOrNone] | None = Field(
         None,
         min_length=1,
         description="Written by tokka where a mixture was edited in mid-run: the budgets of the mixture "

@@ -115,16 +115,24 @@ def _based(pattern: str, root: Path) -> tuple[Path, str, str]:
 
 
 def _walk(folder: Path, stated: Format) -> list[Path]:
-    """Return the files below ``folder`` with a suffix of the format, hidden ones left out, sorted."""
+    """Return the files below ``folder`` with a suffix of the format, sorted.
+
+    Hidden ones are left out, and so are pipes, sockets and devices, which a folder may have beside its files.
+    """
     paths = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             kind = None if name.startswith(".") else _by_suffix(Path(name), stated)
             half = name.endswith(".bin")  # its .idx stands for the pair
-            if kind is not None and not half:
+            if kind is not None and not half and not _is_special(Path(where, name)):
                 paths.append(Path(where, name))
     return sorted(paths, key=Path.as_posix)
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether what is there is no file; a link that leads nowhere is a file that is missing."""
+    return path.exists() and not path.is_file()
 
 
 def _by_suffix(path: Path, stated: Format = "auto") -> Format | None:
