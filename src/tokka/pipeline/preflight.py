@@ -45,7 +45,7 @@ def check(
         problems += _base(recipe, root, hub)
     if "training" in wanted:
         problems += [*_layout(recipe), *_memory(recipe)]
-    if "evaluation" in wanted:
+    if "evaluation" in wanted or "benchmarks" in wanted:
         problems += _tasks(recipe, root)
     return [*problems, *_disk(recipe, folder, wanted)]
 

@@ -124,6 +124,8 @@ class RunRecord:
 
 def _stages(recipe: Recipe) -> list[str]:
     corpora = [f"corpus/{name}" for name in recipe.sources]
+    if recipe.takes_documents_out:
+        corpora += [f"documents/{name}" for name in recipe.sources]
     tokens = [f"tokens/{name}" for name in recipe.sources]
     vocabulary = ["vocabulary"] if recipe.tokenizer.extend else []
     base = ["base"] if recipe.model.base else []

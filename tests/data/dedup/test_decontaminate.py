@@ -157,7 +157,6 @@ def hidden(tmp_path, monkeypatch):
     """A corpus of several shards with an item in some documents, and the items."""
     monkeypatch.setattr(shards, "SHARD_BYTES", 3000)
     monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 1000)
-    decontaminate._index.cache_clear()
     texts = [f"{FILLER} {number}" + (f"\n{QUESTION}" if number % 10 == 3 else "") for number in range(100)]
     write_items(tmp_path / "items.jsonl", [Item("porot", 5, (QUESTION,)), Item("porot", 6, ("y" * 60,))])
     return write_corpus(tmp_path / "corpus", texts, heldout=[QUESTION]), tmp_path / "items.jsonl"

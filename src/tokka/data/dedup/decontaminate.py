@@ -17,7 +17,7 @@ from tokka.data.dedup.records import RecordText, processes_for, read_record_text
 from tokka.data.dedup.words import Positions, run_hashes
 from tokka.data.shards import shard_paths
 from tokka.tokenizer.batches import batches
-from tokka.workspace.files import whole_file
+from tokka.workspace.files import digest_file, whole_file
 from tokka.workspace.workers import Advance, run_tasks
 
 _BATCH_CHARACTERS = 400_000
@@ -40,11 +40,12 @@ SCHEMA = pa.schema(
 
 
 class Task(NamedTuple):
-    """A shard to search for the items in a file, and the list to write."""
+    """A shard to search for the items in a file with this SHA-256, and the list to write."""
 
     path: Path
     found: Path
     items: Path
+    digest: str
 
 
 class Find(NamedTuple):
@@ -72,7 +73,8 @@ def find_contamination(corpus: Path, folder: Path, items: Path, *, workers: int)
         benchmark which ``items`` were found, and how many ``documents`` hold one.
     """
     paths = shard_paths(corpus, "train")
-    tasks = [Task(path, folder / ".work" / f"{path.stem}.parquet", items) for path in paths]
+    digest = digest_file(items)
+    tasks = [Task(path, folder / ".work" / f"{path.stem}.parquet", items, digest) for path in paths]
     counts = {task: pq.read_metadata(task.path).num_rows for task in tasks}
     waiting = [task for task in tasks if not task.found.exists()]
     run_tasks(
@@ -178,7 +180,7 @@ def _alone(page: _Page, index: Index) -> Iterator[tuple[int, int, float]]:
 
 def _search_shard(task: Task, advance: Advance) -> None:
     """Write the list of one shard."""
-    index = _index(task.items)
+    index = _index(task.items, task.digest)
     entries: list[dict[str, Any]] = []
     row = 0
     for batch in batches(read_record_texts(task.path), lambda each: len(each.text), _BATCH_CHARACTERS):
@@ -208,8 +210,8 @@ def _entry(record: RecordText, item: Item, share: float) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _index(items: Path) -> Index:
-    """Return the index of a file of items, made once a process."""
+def _index(items: Path, digest: str) -> Index:
+    """Return the index of a file of items, made once a process and content."""
     return Index(read_items(items))
 
 
