@@ -12,6 +12,7 @@ _CLUSTER = re.compile(r"[^\x00-\x7f]{2,}.?", re.DOTALL)
 _SOUND_CLUSTER = re.compile(
     r"(?:[äöåéüõ]+|[ÄÖÅ]+[äöå]*)[\x00-\x7f]?|(?:[äöåÄÖÅ][”’–]|[”’–…]+)[\x00-/:-@\[-`{-\x7f]?"
 )
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LONGEST = 1_000_000
 """So long a line is cut by ftfy."""
 
@@ -26,13 +27,13 @@ def repair(text: str) -> str:
     formatter = _formatter()
     if len(text) > _LONGEST:
         return formatter.format(text)
-    lines = text.split("\n")
+    lines = _LINE.findall(text)
     markup = False
     for index, line in enumerate(lines):
         markup = markup or "<" in line  # from there on, entities are markup
         if _is_suspect(line):
             lines[index] = formatter.format(f"<\n{line}")[2:] if markup else formatter.format(line)
-    return "\n".join(lines)
+    return "".join(lines)
 
 
 def _is_suspect(text: str) -> bool:
