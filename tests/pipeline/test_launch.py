@@ -66,6 +66,14 @@ def test_a_job_of_another_size_than_the_layout_is_refused(job: SlurmJob, message
     assert message in str(caught.value)
 
 
+def test_a_job_that_could_not_save_before_its_limit_is_refused(tmp_path: Path):
+    job = SlurmJob(128, gpus_per_node=8, stop_ahead=5)
+    with pytest.raises(
+        ValueError, match=r"--stop-ahead 5 leaves no more than training.limits.stop_minutes, 5"
+    ):
+        batch_script(job, PORO, tmp_path)
+
+
 def test_without_slurm_it_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OSError, match="no sbatch here; submit from a login node"):

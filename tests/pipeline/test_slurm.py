@@ -45,7 +45,8 @@ def test_a_job_is_preempted_goes_back_to_the_queue_and_ends_with_a_release(
     cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     make_place(tmp_path, monkeypatch)
-    content = recipe(layout={"data": 2}, micro_batch=4, tokens=STEPS * BATCH)
+    limits = {"stop_minutes": 0.5}
+    content = recipe(layout={"data": 2}, micro_batch=4, tokens=STEPS * BATCH, limits=limits)
     (tmp_path / "small.yaml").write_text(format_yaml(content.model_dump(mode="json")), encoding="utf-8")
     run = tmp_path / "run"
     options = ("--out", str(run), "--nodes", "2", "--cpu-ranks-per-node", "1", "--slurm", "--stop-ahead", "1")

@@ -52,10 +52,11 @@ def batch_script(job: SlurmJob, recipe: Path, run: Path, overrides: Sequence[str
 
     Raises:
         RecipeError: the recipe is not valid.
-        ValueError: the job has another number of ranks than the recipe's layout.
+        ValueError: the job has another number of ranks than the recipe's layout, or too little time to save.
     """
     loaded = load_recipe(recipe, overrides)
     _check_ranks(job, loaded)
+    _check_time(job, loaded)
     environment = Environment(
         loader=PackageLoader("tokka.pipeline", "."),
         undefined=StrictUndefined,
@@ -89,6 +90,15 @@ def submit(script: str, run: Path) -> str:
     if done.returncode:
         raise OSError(f"sbatch refused {path}: {done.stderr.strip()}")
     return done.stdout.strip().split(";")[0]
+
+
+def _check_time(job: SlurmJob, recipe: Recipe) -> None:
+    minutes = recipe.training.limits.stop_minutes
+    if job.stop_ahead <= minutes:
+        raise ValueError(
+            f"--stop-ahead {job.stop_ahead} leaves no more than training.limits.stop_minutes, {minutes:g}, "
+            f"in which ranks may save; make it larger"
+        )
 
 
 def _check_ranks(job: SlurmJob, recipe: Recipe) -> None:
