@@ -95,8 +95,8 @@ def texts(workplace, source):
     return [document.text for document in read_documents(workplace / "run" / "documents" / source, "train")]
 
 
-def tokens(workplace, source):
-    return Manifest.read(workplace / "run" / "tokens" / source).digest
+def documents(workplace, source):
+    return Manifest.read(workplace / "run" / "documents" / source).digest
 
 
 def test_what_is_trained_on_has_neither_duplicates_nor_items_and_both_are_kept_aside(workplace):
@@ -119,7 +119,7 @@ def test_what_is_trained_on_has_neither_duplicates_nor_items_and_both_are_kept_a
 
 def test_a_change_runs_again_what_depends_on_it_and_no_more(workplace):
     run(workplace)
-    before = tokens(workplace, "a"), tokens(workplace, "b")
+    before = documents(workplace, "a"), documents(workplace, "b")
     assert again(workplace) == set()
     assert again(workplace, "evaluation.tasks=[{name: porot, path: tasks, shots: 2, limit: 3}]") == set()
     assert again(workplace, "deduplicate={threshold: 0.8}") == {"signatures/a", "signatures/b"}
@@ -129,18 +129,17 @@ def test_a_change_runs_again_what_depends_on_it_and_no_more(workplace):
     assert again(workplace) == {"benchmarks"}
     run(workplace)
     assert sum("JUHANNUSTA" in text for text in texts(workplace, "a")) == 1
-    assert tokens(workplace, "a") != before[0]
-    assert tokens(workplace, "b") == before[1]
+    assert documents(workplace, "a") != before[0]
+    assert documents(workplace, "b") == before[1]
 
 
 def test_a_source_that_is_added_last_changes_no_documents_of_those_before_it(workplace):
     run(workplace, to="documents")
-    folder = workplace / "run" / "documents"
-    before = [Manifest.read(folder / source).digest for source in "ab"]
+    before = [documents(workplace, source) for source in "ab"]
     copies = [f"{story(number)} alku" for number in (*range(45), *range(100, 110))]
     write_source(workplace / "c.jsonl", [*copies, story(200)])
     run(workplace, "sources.c={path: c.jsonl, language: fi}", "mixture.c={percent: 10}", to="documents")
-    assert [Manifest.read(folder / source).digest for source in "ab"] == before
+    assert [documents(workplace, source) for source in "ab"] == before
     assert story(200) in texts(workplace, "c")
     assert len(texts(workplace, "c")) < 10
 
