@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 from workshop import REPOSITORY
 
-from tokka.data.mixture import MixtureRow, solve
+from tokka.data.mixture import MixtureRow, solve, wanted_until
 from tokka.data.mixture_table import mixture_tables, planned_mixture, printed_rows
+from tokka.data.order import Order, Part
 from tokka.data.shares import MixtureError
 from tokka.recipe.load import load_recipe
 from tokka.recipe.sources import Share
@@ -254,3 +255,27 @@ def test_the_page_shows_a_table_as_it_is():
     for row in printed_rows(_planned("poro2-70b", *AS_PORO_2_STATES_IT).rows):
         cells = " │ ".join(cell for cell in row if cell)
         assert cells in PAGE.replace("│ │", "│"), cells
+
+
+IN_PERCENT = (
+    "training.tokens=1T",
+    "mixture={slimpajama: {rest: true}, finnish: {percent: 13}, tatoeba: {percent: 0.8}, "
+    "starcoder: {percent: 31.5}, gutenberg: {percent: 0.46}}",
+)
+BETTER = "{at: 850B, mixture: {finnish: {epochs: 4.5}, gutenberg: {epochs: 2}, starcoder: {rest: true}}}"
+
+
+@pytest.mark.parametrize("overrides", [(), (*IN_PERCENT, f"mixture_changes=[{BETTER}]")])
+def test_every_revision_of_poro_34b_is_within_a_thousandth_of_its_mix(overrides):
+    recipe = load_recipe(REPOSITORY / "recipes" / "poro-34b.yaml", overrides)
+    mixture = planned_mixture(recipe)
+    length = recipe.training.sequence_length
+    order = Order([Part(part.budgets, part.tokens) for part in mixture.parts], length)
+    for tokens in range(100 * 10**9, 1000 * 10**9, 100 * 10**9):  # its branches but for the last
+        trained = round(tokens / recipe.training.batch_tokens) * recipe.training.batch_tokens
+        wanted = wanted_until(mixture.as_json()["parts"], trained)
+        given = order.given(trained // length)
+        assert sum(given.values()) * length == trained
+        for name, amount in wanted.items():
+            assert abs(given[name] * length - amount) <= 0.001 * amount + 1e-6
+    assert {name: n * length for name, n in order.given(mixture.tokens // length).items()} == mixture.budgets
