@@ -25,8 +25,8 @@ RESTARTS = 3
 FINAL = 78
 """Exit status of a rank that found something only a user can mend (EX_CONFIG of sysexits.h)."""
 
-_SECONDS_TO_SAVE = 600
-"""After SIGTERM, before a rank that still runs is killed."""
+_SECONDS_MORE = 60
+"""After SIGTERM and ``limits.stop_minutes``, before a rank that still runs is killed."""
 
 
 class RanksFailedError(ChildProcessError):
@@ -47,7 +47,8 @@ def perform_on_ranks(stage: Stage, run: Run) -> Manifest:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(_SECONDS_TO_SAVE)
+    seconds = round(60 * run.recipe.training.limits.stop_minutes) + _SECONDS_MORE
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(seconds)
     for restarts_left in reversed(range(RESTARTS + 1)):
         try:
             with _own_signal_handlers():
