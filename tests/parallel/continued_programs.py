@@ -8,6 +8,7 @@ from layout_programs import with_layout
 
 from tokka.data.order import Part
 from tokka.data.sampler import Sampler
+from tokka.recipe.training import Checkpoints, Schedule
 from tokka.training.device import Numerics
 from tokka.training.engine import Engine
 from tokka.training.equality import RandomDocuments
@@ -18,7 +19,9 @@ from tokka.training.plan import Plan
 def measured_on_the_way(recipe: Mapping[str, Any], layout: str, steps: int) -> list[tuple[float, float]]:
     """Return for each step the loss measured of its batch before it, and the loss that the step then has."""
     stated = with_layout(recipe, layout)
-    training = stated.training
+    training = stated.training.model_copy(
+        update={"tokens": None, "schedule": Schedule(shape="constant"), "checkpoints": Checkpoints()}
+    )
     budget = training.batch_tokens * steps
     documents = RandomDocuments(stated.model.vocab_size, training.sequence_length, stated.seed)
     parts, length = [Part.whole({"random": budget})], training.sequence_length
