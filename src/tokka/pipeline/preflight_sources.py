@@ -57,12 +57,12 @@ def check_source(key: str, source: Source, root: Path, hub: Hub) -> Iterator[Pro
 
 def _curation(key: str, source: Source, root: Path) -> Iterator[Problem]:
     """Find lists and models of a source's curation that are not there, and libraries that it needs."""
-    if source.curate is None:
-        return
-    missing = missing_modules("curate")
-    if missing:
-        yield Problem(f"{key}.curate", f"needs {install_hint(missing, 'curate')}")
     stated = source.curate
+    missing = missing_modules("curate") if stated or source.format in ("warc", "html") else ()
+    if missing:
+        yield Problem(f"{key}.{'curate' if stated else 'format'}", f"needs {install_hint(missing, 'curate')}")
+    if stated is None:
+        return
     model = stated.language.model if stated.language else None
     named = [("language.model", model)] if model else []
     named += [("block_domains", name) for name in stated.block_domains]

@@ -19,6 +19,7 @@ from tokka.release.against import (
     replay_in_words,
     task_against_tables,
 )
+from tokka.release.curation import contamination_table, curation_table
 from tokka.release.hub import is_hub_id, public_name
 from tokka.release.languages import language_codes
 from tokka.release.markdown import Markdown, code_block, inline, link, prose
@@ -111,6 +112,8 @@ def _context(record: RunRecord, revision: str) -> dict[str, Any]:
         "corpus_table": tables.corpus_table(record),
         "corpus_words": " ".join(corpus_in_words(record)),
         "rejected_table": tables.rejected_table(record),
+        "curation_table": curation_table(record),
+        "contamination_table": contamination_table(record),
         "replay": replay_in_words(record),
         "against": _against(record, revision),
         "bits_table": tables.bits_table(results),

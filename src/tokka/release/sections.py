@@ -16,6 +16,7 @@ from tokka.release.against import (
 )
 from tokka.release.axis import Floats
 from tokka.release.charts import COLORS, Series, bar_chart, line_chart
+from tokka.release.curation import contamination_table, curation_table
 from tokka.release.curves import heldout_curve, loss_curve, mixture_curve, other_curves
 from tokka.release.figures import duration, size
 from tokka.release.hub import public_name
@@ -121,6 +122,8 @@ def data(record: RunRecord, metrics: Metrics | None) -> dict[str, Any]:
         "legend": [(source, index % COLORS) for index, source in enumerate(record.recipe.mixed)],
         "corpus": tables.corpus_table(record),
         "rejected": tables.rejected_table(record),
+        "curation": curation_table(record),
+        "contamination": contamination_table(record),
     }
 
 

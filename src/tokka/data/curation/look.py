@@ -1,7 +1,7 @@
 """A look at a corpus: what each step of curation took, and samples of what was kept and what was removed."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +68,20 @@ def toll_rows(curation: dict[str, Any], bytes_per_token: float | None = None) ->
     ]
 
 
+def all_steps(corpus: Mapping[str, Any], documents: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what curation took of a source, then deduplication and decontamination; None without any.
+
+    Args:
+        corpus: facts of the corpus.
+        documents: facts of what was left of it, see :func:`tokka.data.dedup.remove.remove_documents`; empty
+            where nothing was taken out after curation.
+    """
+    curation = corpus.get("curation", {"documents": corpus.get("documents", 0), "steps": {}})
+    taken = documents.get("removed", {}).get("steps", {})
+    steps = curation["steps"] | {step: toll | {"changed": 0} for step, toll in taken.items()}
+    return curation | {"steps": steps} if steps else None
+
+
 def look(
     folder: Path,
     count: int = 10,
@@ -94,18 +108,16 @@ def look(
     facts = read_json(folder / "corpus.json")["facts"]
     draw = random.Random(seed)
     kept, removed = shard_paths(after or folder, "train"), shard_paths(folder, "removed")
-    curation = facts.get("curation", {"documents": facts["documents"], "steps": {}})
+    manifest = None
     if after is not None:
         manifest = Manifest.read(after)
-        assert manifest is not None
-        taken = manifest.facts["removed"]["steps"]
-        curation["steps"] |= {step: toll | {"changed": 0} for step, toll in taken.items()}
         removed += shard_paths(after, "removed")
+    curation = all_steps(facts, manifest.facts if manifest else {})
     rows = [pq.read_metadata(path).num_rows for path in kept]
     chosen = sorted(draw.sample(range(sum(rows)), min(count, sum(rows))))
     return Look(
         source=folder.name,
-        rows=toll_rows(curation, bytes_per_token) if curation["steps"] else [],
+        rows=toll_rows(curation, bytes_per_token) if curation else [],
         kept=[Document(*row) for row in _read_rows(kept, chosen)],
         removed=[
             RemovedDocument(*row) for row in _read_rows(removed, _of_every_reason(removed, count, draw))
