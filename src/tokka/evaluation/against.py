@@ -89,19 +89,20 @@ def is_percentage(row: Row) -> bool:
 
 
 def against_table(against: Against) -> "Table":
-    """Return the comparison for the terminal, the better figure of each row in bold."""
+    """Return the comparison for the terminal, before and after, the better figure of each row in bold."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="Against the base")
+    table = Table(title="Before and after")
     for heading in ("", "measure"):
         table.add_column(heading)
-    for heading in (*against.models, "change"):
+    *after, before = against.models
+    for heading in (before, *after, "change"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in [*against.bits, *_all(against)]:
-        cells = [_cell(value, row.best) for value in row.values]
+        *now, base = (_cell(value, row.best) for value in row.values)
         difference = f"{change(row):+.1f}%" if row.measure == BITS_PER_BYTE else ""
-        table.add_row(Text(row.name), Text(row.measure), *cells, difference)
+        table.add_row(Text(row.name), Text(row.measure), base, *now, difference)
     return table
 
 
