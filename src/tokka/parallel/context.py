@@ -8,7 +8,8 @@ rank, and a rank takes one from the beginning and one from the end, so that all 
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Shard
+
+from tokka.parallel.collectives import gather
 
 _LENGTH = 2
 """Dimension of keys and values [batch, heads, length, width] along which ranks share them."""
@@ -43,6 +44,5 @@ class ContextRanks:
         return self._gather(keys), self._gather(values)
 
     def _gather(self, part: Tensor) -> Tensor:
-        shared = DTensor.from_local(part, self._mesh, (Shard(_LENGTH),), run_check=False)
-        chunks = shared.full_tensor(grad_placements=(Partial(),)).chunk(2 * self.size, dim=_LENGTH)
+        chunks = gather(part, _LENGTH, self._mesh).chunk(2 * self.size, dim=_LENGTH)
         return torch.cat((*chunks[::2], *chunks[-1::-2]), dim=_LENGTH)

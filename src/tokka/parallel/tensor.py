@@ -1,8 +1,11 @@
-"""Tensor parallelism with sequence parallelism: an architecture's plan as PyTorch's parallel styles.
+"""Tensor parallelism with sequence parallelism, after an architecture's plan.
 
 Megatron-LM's scheme (arXiv 1909.08053, 2205.05198): matrices are split so that a block needs one gathering
 before and one reduction after attention and feed-forward each; between them activations are split along the
 length, and norms, whose parameters each rank holds whole, work on their part of it.
+
+Parameters are distributed tensors, and modules compute with what is local of them. PyTorch's own styles
+compute with distributed tensors, whose dispatch takes longer than the operation in all but large models.
 """
 
 import copy
@@ -12,62 +15,96 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
-from torch.distributed.tensor.parallel import (
-    ColwiseParallel,
-    ParallelStyle,
-    RowwiseParallel,
-    parallelize_module,
-)
+from torch.distributed.tensor.parallel import ParallelStyle, parallelize_module
+from torch.distributed.tensor.placement_types import Placement
 from torch.func import functional_call
 
 from tokka.models.model import LanguageModel
 from tokka.models.spec import ModelSpec
+from tokka.parallel.collectives import gather, sum_and_split
 
 _LENGTH = 1
 """Dimension of activations along which sequence parallelism splits."""
 
 
-class _Sequence(ParallelStyle):
-    """Parameters whole on each rank, which computes its part of the length.
+class _Style(ParallelStyle):
+    """Distributes a module's own parameters, and has it compute with what is local of them.
 
-    Gradients are of that part until :func:`sum_over_parts_of_length`, once a step and in fp32. PyTorch's
-    ``SequenceParallel`` sums them in every pass and computes with distributed tensors, which costs more than
-    a norm itself; here the norm runs on what is local.
+    Args:
+        weight, bias: how each is distributed.
     """
+
+    def __init__(self, weight: Placement, bias: Placement) -> None:
+        self._placements = {"weight": weight, "bias": bias}
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         local = copy.deepcopy(module)
         for name, parameter in list(module.named_parameters(recurse=False)):
-            whole = distribute_tensor(parameter.detach(), device_mesh, (Replicate(),), src_data_rank=None)
-            module.register_parameter(name, nn.Parameter(whole))
-        module.forward = _with_local_parameters(module, local)
+            placements = (self._placements[name],)
+            value = distribute_tensor(parameter.detach(), device_mesh, placements, src_data_rank=None)
+            module.register_parameter(name, nn.Parameter(value))
+        module.forward = _on_local_parameters(module, self._forward(local, device_mesh))
         return module
 
+    def _forward(self, module: nn.Module, mesh: DeviceMesh) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+        """Return what is computed of local parameters and an input."""
+        return lambda parameters, x: functional_call(module, parameters, (x,))
 
-def _with_local_parameters(module: nn.Module, local: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return what ``local``, a copy of ``module``, computes with the parameters of ``module`` as they are."""
 
-    def forward(x: Tensor) -> Tensor:
+def _on_local_parameters(
+    module: nn.Module, forward: Callable[[dict[str, Tensor], Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    def on_local(x: Tensor) -> Tensor:
         distributed = {name: cast(DTensor, p) for name, p in module.named_parameters(recurse=False)}
-        parameters = {name: p.to_local() for name, p in distributed.items()}
-        return functional_call(local, parameters, (x,))
+        return forward({name: parameter.to_local() for name, parameter in distributed.items()}, x)
 
-    return forward
+    return on_local
+
+
+class _Rowwise(_Style):
+    """Each rank's input features give a part of every output; the parts are summed and split by length."""
+
+    def __init__(self) -> None:
+        super().__init__(weight=Shard(1), bias=Replicate())
+
+    def _forward(self, module: nn.Module, mesh: DeviceMesh) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+        def forward(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+            summed = sum_and_split(F.linear(x, parameters["weight"]), _LENGTH, mesh)
+            return summed + parameters["bias"] if "bias" in parameters else summed
+
+        return forward
+
+
+class _Vocab(_Style):
+    """Each rank looks up the tokens whose rows it has; what all found is summed and split by length."""
+
+    def __init__(self) -> None:
+        super().__init__(weight=Shard(0), bias=Replicate())
+
+    def _forward(self, module: nn.Module, mesh: DeviceMesh) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+        def forward(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+            weight = parameters["weight"]
+            rows = tokens - mesh.get_local_rank() * len(weight)
+            is_elsewhere = (rows < 0) | (rows >= len(weight))
+            found = F.embedding(rows.masked_fill(is_elsewhere, 0), weight)
+            return sum_and_split(found.masked_fill(is_elsewhere.unsqueeze(-1), 0), _LENGTH, mesh)
+
+        return forward
 
 
 class _Gather(ParallelStyle):
     """The first input, split along the length, is gathered; its gradient is summed and split again."""
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        def gather(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        def gather_first(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             x, *others = inputs
-            x = DTensor.from_local(x, device_mesh, (Shard(_LENGTH),), run_check=False)
-            return (x.redistribute(placements=(Replicate(),)), *others)
+            return (gather(x, _LENGTH, device_mesh), *others)
 
-        module.register_forward_pre_hook(gather)
+        module.register_forward_pre_hook(gather_first)
         return module
 
 
@@ -81,28 +118,21 @@ class _Heads(_Gather):
         return super()._apply(module, device_mesh)
 
 
-def _style(name: str) -> ParallelStyle:
-    match name:
-        case "vocab":
-            return RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(_LENGTH))
-        case "colwise":
-            return ColwiseParallel(input_layouts=Replicate())
-        case "rowwise":
-            return RowwiseParallel(output_layouts=Shard(_LENGTH))
-        case "sequence":
-            return _Sequence()
-        case "gather":
-            return _Gather()
-        case "heads":
-            return _Heads()
-    raise ValueError(f"a tensor-parallel plan has the style {name!r}, which there is not")
+_STYLES: dict[str, Callable[[], ParallelStyle]] = {
+    "vocab": _Vocab,
+    "colwise": lambda: _Style(weight=Shard(0), bias=Shard(0)),
+    "rowwise": _Rowwise,
+    "sequence": lambda: _Style(weight=Replicate(), bias=Replicate()),
+    "gather": _Gather,
+    "heads": _Heads,
+}
 
 
 def split_tensors(model: LanguageModel, spec: ModelSpec, mesh: DeviceMesh) -> None:
     """Split the parameters of ``model``, on the meta device, over the ranks of ``mesh``, after its plan."""
     present = dict(model.named_modules())
     plan = {
-        pattern: _style(style)
+        pattern: _STYLES[style]()
         for pattern, style in spec.tensor_parallel_plan.items()
         if "*" in pattern or pattern in present  # a pipeline stage lacks some modules
     }
@@ -110,13 +140,17 @@ def split_tensors(model: LanguageModel, spec: ModelSpec, mesh: DeviceMesh) -> No
 
 
 def computed_in_parts(spec: ModelSpec, names: Iterable[str]) -> list[str]:
-    """Return those of the parameters ``names`` of which each rank's gradient is of its part of the length."""
+    """Return those of the parameters ``names`` of which each rank's gradient is of its part of the length.
+
+    These are of modules that see no more of it, and the biases that are added to sums already split.
+    """
+    leaves = {"sequence": "weight|bias", "rowwise": "bias"}
     patterns = [
-        pattern.replace(".", r"\.").replace("*", "[^.]+")
+        pattern.replace(".", r"\.").replace("*", "[^.]+") + rf"\.({leaves[style]})"
         for pattern, style in spec.tensor_parallel_plan.items()
-        if style == "sequence"
+        if style in leaves
     ]
-    return [name for name in names if re.fullmatch("|".join(patterns), name.rpartition(".")[0])]
+    return [name for name in names if re.fullmatch("|".join(patterns), name)]
 
 
 def sum_over_parts_of_length(parameters: Sequence[Tensor], mesh: DeviceMesh) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Shard
+
+from tokka.parallel.collectives import gather, sum_and_split
 
 IGNORED = -100
 """A target that is none: it adds nothing to the loss."""
@@ -44,7 +45,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, wanted: bool, ranks: DeviceMesh | None
     ) -> Tensor:
         shape = hidden.shape
-        hidden = hidden if ranks is None else _gather(hidden, 1, ranks)
+        hidden = hidden if ranks is None else gather(hidden, 1, ranks)
         hidden, targets = hidden.reshape(-1, shape[-1]), targets.reshape(-1)
         chunks = -(-targets.numel() * len(weight) // _CHUNK_LOGITS)
         to_hidden = torch.empty_like(hidden) if wanted else None
@@ -60,7 +61,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             start += len(part)
         if to_hidden is not None and to_weight is not None:
             if ranks is not None:
-                to_hidden = _sum_and_split(to_hidden.view(shape[0], -1, shape[2]), 1, ranks)
+                to_hidden = sum_and_split(to_hidden.view(shape[0], -1, shape[2]), 1, ranks)
             ctx.save_for_backward(to_hidden.reshape(shape), to_weight.to(weight.dtype))
         return loss.float()
 
@@ -68,15 +69,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         to_hidden, to_weight = ctx.saved_tensors
         return to_hidden * gradient, to_weight * gradient, None, None, None
-
-
-def _gather(part: Tensor, dim: int, ranks: DeviceMesh) -> Tensor:
-    return DTensor.from_local(part, ranks, (Shard(dim),), run_check=False).full_tensor()
-
-
-def _sum_and_split(whole: Tensor, dim: int, ranks: DeviceMesh) -> Tensor:
-    summed = DTensor.from_local(whole, ranks, (Partial(),), run_check=False)
-    return summed.redistribute(placements=(Shard(dim),)).to_local()
 
 
 def _turn_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh | None) -> Tensor:
@@ -110,7 +102,7 @@ def _turn_shard_into_gradient(logits: Tensor, targets: Tensor, ranks: DeviceMesh
     largest_here = wide.amax(dim=1, keepdim=True)
     total = wide.sub_(largest_here).exp_().sum(dim=1, keepdim=True)
 
-    of_all = _gather(torch.stack((largest_here, total, at_target), dim=1), 2, ranks)
+    of_all = gather(torch.stack((largest_here, total, at_target), dim=1), 2, ranks)
     every_largest, every_total, every_target = of_all.unbind(dim=1)
     largest = every_largest.amax(dim=1, keepdim=True)
     total = (every_total * (every_largest - largest).exp()).sum(dim=1, keepdim=True)
