@@ -124,6 +124,8 @@ class RunRecord:
 
 def _stages(recipe: Recipe) -> list[str]:
     corpora = [f"corpus/{name}" for name in recipe.sources]
+    if recipe.decontaminates:
+        corpora = ["benchmarks", *corpora, *(f"contamination/{name}" for name in recipe.sources)]
     if recipe.takes_documents_out:
         corpora += [f"documents/{name}" for name in recipe.sources]
     tokens = [f"tokens/{name}" for name in recipe.sources]

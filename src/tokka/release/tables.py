@@ -117,7 +117,8 @@ def corpus_table(record: RunRecord) -> Table | None:
     for name, source in record.recipe.sources.items():
         corpus, tokens = record.facts(f"corpus/{name}"), record.facts(f"tokens/{name}")
         if corpus:
-            rejected, heldout = sum(corpus["rejected"].values()), corpus["heldout"]["documents"]
+            left = record.facts(f"{record.recipe.documents}/{name}") or corpus
+            rejected, heldout = sum(corpus["rejected"].values()), left["heldout"]["documents"]
             epoch = count(tokens["tokens"], 4) if "tokens" in tokens else ""
             language = language_name(source.language)
             rows.append((name, language, f"{corpus['documents']:,}", f"{heldout:,}", f"{rejected:,}", epoch))
