@@ -15,6 +15,7 @@ from tokka.data.order import Part
 from tokka.data.sampler import Batch, Sampler
 from tokka.models.attention import sequence_positions
 from tokka.parallel.context import ContextRanks
+from tokka.recipe.layout_words import parse_layout
 from tokka.recipe.recipe import Recipe
 from tokka.training.cross_entropy import IGNORED, linear_cross_entropy
 from tokka.training.device import Numerics
@@ -23,27 +24,11 @@ from tokka.training.equality import Measured, RandomDocuments, measure
 from tokka.training.objectives import Inputs, LanguageModelling, Objective
 from tokka.training.plan import Plan
 
-SHORT = {
-    "dp": "data",
-    "tp": "tensor",
-    "pp": "pipeline",
-    "cp": "context",
-    "shard": "shard",
-    "virtual": "stages_per_rank",
-}
-
-
-def layout_of(text: str) -> dict[str, Any]:
-    """Return the layout that is written as in ``pp2 dp2 virtual2 interleaved``."""
-    layout: dict[str, Any] = {}
-    for word in text.split():
-        name = word.rstrip("0123456789")
-        layout |= {SHORT[name]: int(word[len(name) :])} if name in SHORT else {"schedule": word}
-    return layout
-
 
 def with_layout(recipe: Mapping[str, Any], text: str) -> Recipe:
-    return Recipe.model_validate({**recipe, "training": recipe["training"] | {"layout": layout_of(text)}})
+    """Return ``recipe`` with the layout that is written as in ``pp2 dp2 interleaved``."""
+    layout = parse_layout(text).model_dump()
+    return Recipe.model_validate({**recipe, "training": recipe["training"] | {"layout": layout}})
 
 
 def curves(recipe: Mapping[str, Any], layouts: Sequence[str], steps: int) -> list[list[Measured]]:
@@ -95,12 +80,15 @@ def train(engine: Engine, recipe: Recipe, steps: int) -> list[Outcome]:
 
 
 def outcomes(
-    recipe: Mapping[str, Any], layout: str, objective: str, steps: int, dtype: str = "float32"
-) -> list[Outcome]:
-    parsed = with_layout(recipe, layout)
+    recipe: Mapping[str, Any], layouts: Sequence[str], objective: str, steps: int, dtype: str = "float32"
+) -> list[list[Outcome]]:
+    """Return what the steps by each layout came to."""
     kinds = {kind.__name__: kind for kind in (LanguageModelling, EveryThird, Overflow)}
-    engine = make_engine(parsed, kinds[objective](within_document=False), dtype)
-    return train(engine, parsed, steps)
+    found = []
+    for parsed in (with_layout(recipe, layout) for layout in layouts):
+        engine = make_engine(parsed, kinds[objective](within_document=False), dtype)
+        found.append(train(engine, parsed, steps))
+    return found
 
 
 def weights_after(recipe: Mapping[str, Any], layout: str, steps: int) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from tokka.pipeline.folder import Run, note_recipe, noted_run
 from tokka.pipeline.ranks import RanksFailedError, perform_on_ranks
 from tokka.pipeline.run import run_recipe
 from tokka.pipeline.stages.model import training_stage
+from tokka.pipeline.status import status_of
 from tokka.pipeline.train import train_run
 from tokka.recipe.plain_yaml import format_yaml
 from tokka.recipe.recipe import Recipe
@@ -92,6 +93,9 @@ def test_what_only_a_user_can_mend_stops_at_once_with_the_ranks_own_words(tmp_pa
         perform_on_ranks(training_stage(run.recipe), run)
     assert "rank 0 failed: ValueError" in str(caught.value)
     assert "is not ready to train: it waits for tokenizer; `tokka run RECIPE --out" in str(caught.value)
+    error = status_of(run.folder).error
+    assert error is not None
+    assert "it waits for tokenizer" in error.message
     shown = capfd.readouterr().err
     assert "Traceback" not in shown
     assert "start again" not in shown

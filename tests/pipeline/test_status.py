@@ -1,6 +1,7 @@
 """How a run goes, from its files alone."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -101,16 +102,20 @@ def test_of_a_long_record_only_the_end_is_read(stopped: Path):
         metrics.write_bytes(whole)
 
 
-def test_the_newest_error_of_a_rank_is_shown(stopped: Path):
-    for attempt, words in enumerate(("ValueError: first", "RuntimeError: then")):
+def test_the_first_error_of_the_last_attempt_is_shown(stopped: Path):
+    errors = ((0, 1, "RuntimeError: before"), (1, 1, "ValueError: cause"), (1, 0, "RuntimeError: effect"))
+    for moment, (attempt, rank, words) in enumerate(errors):
         content = {"message": {"message": words, "extraInfo": {"py_callstack": "...", "timestamp": "0"}}}
-        write_json(stopped / "logs" / "ab_cd" / f"attempt_{attempt}" / "1" / "error.json", content)
+        node = f"job_{rank}"
+        file = stopped / "logs" / node / f"attempt_{attempt}" / str(rank) / "error.json"
+        write_json(file, content)
+        os.utime(file, (moment, moment))
     broken = stopped / "logs" / "ab_cd" / "attempt_2" / "0" / "error.json"
     broken.parent.mkdir(parents=True)
     broken.write_text('{"message": ')
     error = status_of(stopped).error
     assert error is not None
-    assert error.message == "RuntimeError: then"
+    assert error.message == "ValueError: cause"
     assert error.file.endswith("attempt_1/1/error.json")
 
 

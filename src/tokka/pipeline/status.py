@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,7 +70,7 @@ class TrainingStatus:
 
 @dataclass(frozen=True)
 class RankError:
-    """The newest error that a rank wrote before it ended.
+    """The error for which ranks ended last, as the first of them wrote it.
 
     Attributes:
         file: what it wrote, with the calls that led there.
@@ -186,14 +187,18 @@ def _count_lines(path: Path) -> int:
 
 
 def _last_error(logs: Path) -> RankError | None:
-    files = sorted(logs.glob("*/attempt_*/*/error.json"), key=lambda path: path.stat().st_mtime)
-    for file in reversed(files):
-        content = _content(file)
-        if content is not None:
-            message = content.get("message", "")
-            text = message.get("message", "") if isinstance(message, dict) else message
-            return RankError(str(file), str(text), _moment(file.stat().st_mtime))
-    return None
+    """Return the first error of the last attempt that had one: other ranks fail after it, as they miss it."""
+    attempts = defaultdict(list)
+    for file in logs.glob("*/attempt_*/*/error.json"):
+        message = (_content(file) or {}).get("message")
+        if isinstance(message, dict):
+            start, _, _ = file.parts[-4].rpartition("_")  # each node adds letters of its own to it
+            words = str(message.get("message", ""))
+            attempts[start, file.parts[-3]].append((file.stat().st_mtime, str(file), words))
+    if not attempts:
+        return None
+    written, path, words = min(max(attempts.values(), key=max))
+    return RankError(path, words, _moment(written))
 
 
 def _content(path: Path) -> dict[str, Any] | None:
