@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from workshop import REPOSITORY
 
 from tokka.recipe.curation import Curation, Identification, Quality
+from tokka.recipe.deduplicate import Deduplication
 from tokka.recipe.evaluation import Evaluation, Merge, Release, Task
 from tokka.recipe.load import load_recipe
 from tokka.recipe.mixture import MixtureChange
@@ -27,6 +28,7 @@ SECTIONS = (
     Curation,
     Identification,
     Quality,
+    Deduplication,
     Share,
     MixtureChange,
     Tokenizer,
