@@ -1,6 +1,9 @@
 import hashlib
 import os
 
+import pytest
+
+from tokka.data.sources.files import SourceError
 from tokka.data.sources.fingerprint import fingerprint
 from tokka.recipe.sources import HubDataset, Source
 
@@ -58,5 +61,7 @@ def test_a_local_data_set_is_all_its_files_and_one_of_the_hub_is_its_revision(tm
     assert fingerprint(local, tmp_path, tmp_path / "cache.json") == {"mini/train.jsonl": sha256(b"{}")}
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    remote = Source(hub=HubDataset(id="org/name", revision="abc123"), language="fi")
-    assert fingerprint(remote, tmp_path, tmp_path / "cache.json") == {"hub:org/name": "abc123"}
+    remote = Source(hub=HubDataset(id="org/name", revision="ab" * 20), language="fi")
+    assert fingerprint(remote, tmp_path, tmp_path / "cache.json") == {"hub:org/name": "ab" * 20}
+    with pytest.raises(SourceError, match="does not tell the commit of org/name"):
+        fingerprint(Source(hub=HubDataset(id="org/name"), language="fi"), tmp_path, tmp_path / "cache.json")

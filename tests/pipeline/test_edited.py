@@ -91,6 +91,15 @@ def test_shares_that_cannot_be_met_any_more_are_refused_before_training_goes_on(
     place.run(recipe())
 
 
+def test_a_budget_that_followed_from_the_shares_stays_what_it_was(place: Place):
+    shares = {"finnish": {"tokens": 112 * 32}, "english": {"percent": 30}}
+    place.run(recipe(shares, tokens=None), stop_after=7)
+    edited = recipe({"finnish": {"tokens": 130 * 32}, "english": {"rest": True}}, tokens=None)
+    place.run(edited)
+    assert place.given(20) == {"finnish": 130, "english": 30}
+    assert {line.status for line in _outlook(edited, place)} == {Status.DONE}
+
+
 def test_another_mixture_of_a_finished_run_or_of_one_with_other_settings_is_another_training(place: Place):
     place.run(recipe())
     edited = recipe({"finnish": {"percent": 25}, "english": {"rest": True}})

@@ -53,4 +53,9 @@ def test_the_command_prints_tables_and_json_and_draws(place: Path):
     table = run(str(place / "run"), "--tokens", "1M", "--plot", str(place / "stats.svg"))
     assert all(word in table for word in ("finnish", "english", "Epochs", "all"))
     assert (place / "stats.svg").read_text().startswith("<?xml")
-    assert json.loads(run(str(place / "run"), "--json"))["sources"].keys() == {"finnish", "english"}
+    content = json.loads(run(str(place / "run"), "--json"))
+    assert content["sources"].keys() == {"finnish", "english"}
+    finnish = content["sources"]["finnish"]
+    assert content["languages"]["fi"] == {
+        key: finnish[key] for key in ("documents", "bytes", "words", "tokens")
+    }

@@ -1,5 +1,6 @@
 """What the sources of a recipe or of a run hold, and what a budget would make of them."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Stats:
     epochs: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it but the samples as JSON content, a mapping of sources first."""
+        """Return all of it but the samples as JSON content: ``sources``, ``languages``, ``fertility``."""
         sources = {}
         for name, found in self.sources.items():
             content = {key: value for key, value in vars(found).items() if key != "sample"}
@@ -50,7 +51,16 @@ class Stats:
                 "mean_confidence": found.mean_confidence,
                 "epochs": self.epochs.get(name),
             }
-        return {"sources": sources, "fertility": [asdict(row) for row in self.fertility]}
+        languages: dict[str, Counter[str]] = {}
+        for name, language in self.languages.items():
+            if name in self.sources:
+                amounts = {key: sources[name][key] or 0 for key in ("documents", "bytes", "words", "tokens")}
+                languages.setdefault(language, Counter()).update(amounts)
+        return {
+            "sources": sources,
+            "languages": {language: dict(amounts) for language, amounts in languages.items()},
+            "fertility": [asdict(row) for row in self.fertility],
+        }
 
 
 def stats(place: Path, *, tokenizers: Sequence[str] = (), budget: int | None = None) -> Stats:

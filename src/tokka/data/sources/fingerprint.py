@@ -1,14 +1,17 @@
 """The content of a source's inputs, as digests: what decides whether its corpus is up to date."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tokka.data.curation.chain import Plan
-from tokka.data.sources.files import find_files
+from tokka.data.sources.files import SourceError, find_files
 from tokka.data.sources.hub import resolve_revision
 from tokka.recipe.sources import Source
 from tokka.workspace.digests import digest_files
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def fingerprint(source: Source, root: Path, cache: Path) -> dict[str, str]:
@@ -21,12 +24,16 @@ def fingerprint(source: Source, root: Path, cache: Path) -> dict[str, str]:
         root: the recipe's folder, where relative paths begin.
         cache: see :func:`tokka.workspace.digests.digest_files`.
 
-    Of a hub data set whose commit cannot be had (no network), the revision is returned as stated. Raises
-    SourceError where the source cannot be read as it is stated.
+    Raises SourceError where the source cannot be read as it is stated, or the hub does not tell the commit:
+    a name such as ``main`` would be another content, and what was built of the commit be made again.
     """
     if source.hub is not None and not (root / source.hub.id).is_dir():
-        commit = {f"hub:{source.hub.id}": resolve_revision(source.hub) or "main"}
-        return commit | digest_files(dict(_lists(source, root)), cache)
+        commit = resolve_revision(source.hub)
+        if commit is None or not _COMMIT.fullmatch(commit):
+            raise SourceError(
+                f"hub.id: the hub does not tell the commit of {source.hub.id}; is there a network?"
+            )
+        return {f"hub:{source.hub.id}": commit} | digest_files(dict(_lists(source, root)), cache)
     return digest_files(dict([*_files(source, root), *_lists(source, root)]), cache)
 
 
