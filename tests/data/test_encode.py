@@ -1,6 +1,8 @@
 import hashlib
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -189,6 +191,46 @@ def test_a_tokenizer_without_an_end_token_is_refused(corpus, tmp_path, folders):
     (tmp_path / "bare" / "tokenizer.json").write_bytes((folders["bloom"] / "tokenizer.json").read_bytes())
     with pytest.raises(ValueError, match="has no end token"):
         encode_corpus(corpus, tmp_path / "tokens", load_tokenizer(tmp_path / "bare"))
+
+
+@pytest.mark.parametrize("stated", [{"add_bos_token": True}, {"template": True}, {}], ids=str)
+def test_documents_begin_as_the_tokenizer_begins_a_text(tmp_path, folders, stated):
+    """As Llama 3's does by its template, and Llama 2's by its configuration."""
+    shutil.copytree(folders["llama3"], tmp_path / "tokenizer")
+    written, settings = (
+        tmp_path / "tokenizer" / name for name in ("tokenizer.json", "tokenizer_config.json")
+    )
+    if stated.get("template"):
+        single = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+        specials = {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}
+        template = {
+            "type": "TemplateProcessing",
+            "single": single,
+            "pair": single,
+            "special_tokens": specials,
+        }
+        written.write_text(json.dumps(json.loads(written.read_text()) | {"post_processor": template}))
+    else:
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | stated))
+    tokenizer = load_tokenizer(tmp_path / "tokenizer")
+    write_shard(tmp_path / "corpus", 0, TEXTS[:20])
+    facts = encode_corpus(tmp_path / "corpus", tmp_path / "tokens", tokenizer, workers=1)
+    store = TokenStore(tmp_path / "tokens")
+    found = [store.read(index, 0, store.size(index)).tolist() for index in range(len(store))]
+    before = [1] if stated else []
+    assert found == [[*before, *tokenizer.encode(text), 2] for text in TEXTS[:20]]
+    begin = "<s> (1)" if stated else "nothing"
+    assert facts["convention"].startswith(f"documents begin with {begin} and end with </s> (2); padding is")
+
+
+def test_another_beginning_encodes_everything_again(corpus, tmp_path, folders):
+    encode_corpus(corpus, tmp_path / "tokens", load_tokenizer(folders["llama3"]), workers=1)
+    shutil.copytree(folders["llama3"], tmp_path / "tokenizer")
+    settings = tmp_path / "tokenizer" / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"add_bos_token": True}))
+    facts = encode_corpus(corpus, tmp_path / "tokens", load_tokenizer(tmp_path / "tokenizer"), workers=1)
+    assert facts["tokens"] == TokenStore(tmp_path / "tokens").tokens
+    assert TokenStore(tmp_path / "tokens").read(0, 0, 1).tolist() == [1]
 
 
 def test_an_empty_corpus_is_no_tokens(tmp_path, tokenizer):

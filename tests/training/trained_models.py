@@ -72,7 +72,8 @@ def probe(rows: int = 48) -> Probe:
     """Return sentences that :func:`trained` never saw."""
     tokens = sentences(rows, seed=7)
     counts = np.bincount(sentences(512, seed=8).flatten(), minlength=VOCABULARY) + 1
-    return Probe(tokens, float(-np.log(counts / counts.sum())[tokens[:, 1:]].mean()), heldout=True)
+    unigram = float(-np.log(counts / counts.sum())[tokens[:, 1:]].mean())
+    return Probe(tokens, ("sentences",) * rows, {"sentences": unigram})
 
 
 def written(config: Config, folder: Path, model: LanguageModel | None = None) -> Path:

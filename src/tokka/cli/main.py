@@ -12,6 +12,7 @@ from tokka.cli import (
     export,
     launch,
     merge,
+    models,
     recipe,
     rehearse,
     release,
@@ -46,7 +47,13 @@ app.command()(merge.merge)
 app.command()(export.export)
 app.command()(release.report)
 app.command()(release.upload)
-groups = {"recipe": recipe.app, "corpus": corpus.app, "tokenizer": tokenizer.app, "verify": verify.app}
+groups = {
+    "recipe": recipe.app,
+    "corpus": corpus.app,
+    "tokenizer": tokenizer.app,
+    "models": models.app,
+    "verify": verify.app,
+}
 for name, group in groups.items():
     app.add_typer(group, name=name)
 

@@ -89,7 +89,7 @@ def encode_corpus(
 
     Returns:
         Facts: ``documents``, ``tokens`` (beginning and end tokens included), ``bytes`` of text in UTF-8,
-        ``bytes_per_token``, ids of the ``begin_token`` (None where there is none) and the ``end_token``,
+        ``bytes_per_token``, the ``convention`` of tokens before and after a document,
         ``allowed_specials``, the ``backend`` that encoded, and the ``megabytes_per_second`` of this call,
         None where nothing was left to do.
 
@@ -116,8 +116,7 @@ def encode_corpus(
         total=sum(each.num_rows for each in metadata),
         unit="documents",
     )
-    ends = {"begin_token": tokenizer.begin_id, "end_token": tokenizer.eos_id}
-    return ends | _facts(shards, waiting, time.monotonic() - begun)
+    return {"convention": tokenizer.convention} | _facts(shards, waiting, time.monotonic() - begun)
 
 
 def specials_in(templates: Sequence[str], tokenizer: LoadedTokenizer) -> tuple[str, ...]:

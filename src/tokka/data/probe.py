@@ -1,21 +1,17 @@
 """A little text of every source, to show what a model knows before it is trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokka.data.corpus import read_documents
 from tokka.data.encode import before_and_after
-from tokka.data.shards import Split
 from tokka.tokenizer.encoders import Ids
 from tokka.tokenizer.load import LoadedTokenizer
 
-_COUNTED_CHARACTERS = 2**20
-"""Of each source's training text, at most so much tells how frequent each token is."""
+_COUNTED_TOKENS = 2**18
+"""Of each source, about so many tokens tell how frequent each is."""
 
 
 @dataclass(frozen=True)
@@ -24,64 +20,73 @@ class Probe:
 
     Attributes:
         tokens: int64 [rows, length + 1]; inputs are ``[:, :-1]``, targets ``[:, 1:]``.
-        unigram: mean loss in nats of predicting each target by how frequent it is in the training text.
-        heldout: whether the text is never trained on; else no source holds any out, and it is training text.
+        sources: of each row, the source that all its documents are of.
+        unigram: by source, the mean loss in nats of predicting each target by how frequent it is there.
     """
 
     tokens: NDArray[np.int64]
-    unigram: float
-    heldout: bool
+    sources: tuple[str, ...]
+    unigram: Mapping[str, float]
 
 
-def make_probe(corpora: Sequence[Path], tokenizer: LoadedTokenizer, *, length: int, rows: int) -> Probe:
-    """Return a probe of at most ``rows`` sequences of ``length`` targets, of all ``corpora`` alike.
+def make_probe(
+    texts: Mapping[str, Iterable[str]],
+    counted: Mapping[str, Iterable[str]],
+    tokenizer: LoadedTokenizer,
+    *,
+    length: int,
+    rows: int,
+) -> Probe:
+    """Return a probe of about ``rows`` sequences of ``length`` targets, as many of each source.
 
-    Documents follow one another source by source, each at most one sequence of it.
+    Args:
+        texts: documents by source; at most half a sequence of each is taken.
+        counted: documents by source that tell how frequent each token is.
+        tokenizer: of the model.
+        length: of a sequence.
+        rows: sequences of all sources; each gives at least one, if it has so much text.
 
     Raises ValueError where there is not even one sequence of text.
     """
-    heldout = sum(
-        len(ids) for corpus in corpora for ids in islice(_encoded(corpus, tokenizer, "heldout"), 99)
+    found = {name: _pack(text, tokenizer, length, max(1, rows // len(texts))) for name, text in texts.items()}
+    found = {name: tokens for name, tokens in found.items() if len(tokens)}
+    if not found:
+        raise ValueError(f"no source has the {length + 1} tokens of text that a sequence has; give more")
+    return Probe(
+        tokens=np.concatenate(list(found.values())),
+        sources=tuple(name for name, tokens in found.items() for _ in tokens),
+        unigram={
+            name: _unigram_loss(counted[name], tokenizer, tokens[:, 1:]) for name, tokens in found.items()
+        },
     )
-    split: Split = "heldout" if heldout > length else "train"
-    wanted, found = rows * (length + 1), 0
+
+
+def _pack(texts: Iterable[str], tokenizer: LoadedTokenizer, length: int, rows: int) -> NDArray[np.int64]:
+    """Return at most ``rows`` sequences [rows, length + 1] of ``texts``."""
     pieces: list[Ids] = []
-    waiting = [_encoded(corpus, tokenizer, split) for corpus in corpora]
-    while waiting and found < wanted:
-        for source in list(waiting):
-            ids = next(source, None)
-            if ids is None:
-                waiting.remove(source)
-                continue
-            pieces.append(ids[:length])
-            found += len(pieces[-1])
+    found, wanted = 0, rows * (length + 1)
+    for ids in _encoded(texts, tokenizer):
+        pieces.append(ids[: length // 2])
+        found += len(pieces[-1])
+        if found >= wanted:
+            break
     rows = min(rows, found // (length + 1))
-    if not rows:
-        raise ValueError(f"the sources have only {found} tokens of text, too few to look at the base with")
-    tokens = np.concatenate(pieces)[: rows * (length + 1)].reshape(rows, length + 1).astype(np.int64)
-    return Probe(tokens, _unigram_loss(corpora, tokenizer, tokens[:, 1:]), heldout=split == "heldout")
+    tokens = np.concatenate([*pieces, np.zeros(0, np.int32)])[: rows * (length + 1)]
+    return tokens.reshape(rows, length + 1).astype(np.int64)
 
 
-def _encoded(corpus: Path, tokenizer: LoadedTokenizer, split: Split) -> Iterator[Ids]:
-    """Yield the documents of a corpus as tokens, with those that come before and after a text."""
+def _encoded(texts: Iterable[str], tokenizer: LoadedTokenizer) -> Iterator[Ids]:
+    """Yield documents as tokens, with those that come before and after a text."""
     before, after = before_and_after(tokenizer)
-    for document in read_documents(corpus, split):
-        (ids,) = tokenizer.encode_batch([document.text])
-        yield np.concatenate([before, ids, after])
+    for text in texts:
+        yield np.concatenate([before, tokenizer.encode_batch([text])[0], after])
 
 
-def _unigram_loss(corpora: Sequence[Path], tokenizer: LoadedTokenizer, targets: NDArray[np.int64]) -> float:
-    """Return the mean loss of ``targets`` by the frequencies of the training text, each count one more."""
-    frequency = np.zeros(tokenizer.size)
-    for corpus in corpora:
-        counts, characters = np.ones(tokenizer.size), 0
-        for document in read_documents(corpus, "train"):
-            (ids,) = tokenizer.encode_batch([document.text[:_COUNTED_CHARACTERS]])
-            counts += np.bincount(
-                np.concatenate([ids, *before_and_after(tokenizer)]), minlength=tokenizer.size
-            )
-            characters += len(document.text)
-            if characters >= _COUNTED_CHARACTERS:
-                break
-        frequency += counts / counts.sum() / len(corpora)
-    return float(-np.log(frequency[targets]).mean())
+def _unigram_loss(texts: Iterable[str], tokenizer: LoadedTokenizer, targets: NDArray[np.int64]) -> float:
+    """Return the mean loss of ``targets`` by the frequencies in ``texts``, each count one more."""
+    counts = np.ones(tokenizer.size)
+    for ids in _encoded(texts, tokenizer):
+        counts += np.bincount(ids, minlength=tokenizer.size)
+        if counts.sum() > _COUNTED_TOKENS + tokenizer.size:
+            break
+    return float(-np.log(counts / counts.sum())[targets].mean())

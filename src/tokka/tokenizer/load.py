@@ -85,6 +85,16 @@ class LoadedTokenizer:
         return self._encoders_with(allowed_specials).fastest.backend
 
     @property
+    def convention(self) -> str:
+        """Which tokens stand before and after every document, and which one pads, for people."""
+        names = {number: name for name, number in self.specials.items()}
+        begin, end, pad = (
+            "nothing" if number is None else f"{names[number]} ({number})"
+            for number in (self.begin_id, self.eos_id, self.pad_id)
+        )
+        return f"documents begin with {begin} and end with {end}; padding is {pad}, and sequences have none"
+
+    @property
     def files(self) -> list[Path]:
         """All its files, in the Hugging Face layout."""
         return [path for name in _FILES if (path := self.folder / name).is_file()]

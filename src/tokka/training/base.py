@@ -21,16 +21,52 @@ from tokka.recipe.model import Llama
 _TOLERANCE = 1e-3
 """Nats by which two fp32 computations of a token's loss may differ on average; real ones differ by 1e-5."""
 
-_SIGNIFICANT = 4.0
-"""Standard errors by which another reading must be better; chance makes 4 less than once in 10,000 tries."""
+_SIGNIFICANT = 5.0
+"""Standard errors by which another reading must be better."""
 
-_WORTH_TELLING = 0.003
-"""Nats by which another reading must be better as well."""
+_WORTH_TELLING = 0.01
+"""Share of what the model knows of a text by which another reading must be better as well."""
 
 _BLOCK = 32
 """Neighbouring targets, whose losses depend on one another, that count as one observation."""
 
+_UNTRAINED = 0.95
+"""Share of the loss of knowing nothing from which on a model counts as untrained."""
+
 _LLAMA_3_VOCABULARY, _LLAMA_3_LENGTH = 128_256, 8192
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a model makes of the text of one source: means in nats.
+
+    Attributes:
+        loss: of the model.
+        unigram_loss: of knowing only how frequent each token is in that source.
+    """
+
+    loss: float
+    unigram_loss: float
+
+    @property
+    def known(self) -> float:
+        """By how much the model is better than frequencies."""
+        return self.unigram_loss - self.loss
+
+
+@dataclass(frozen=True)
+class Other:
+    """What another way to read the folder makes of the text that the model knows best.
+
+    Attributes:
+        loss: mean in nats.
+        errors: by how many standard errors that is worse than as stated (negative: better).
+        everywhere: the same where it is least in favour of this reading, of all sources that are known.
+    """
+
+    loss: float
+    errors: float
+    everywhere: float
 
 
 @dataclass(frozen=True)
@@ -41,13 +77,12 @@ class BaseCheck:
         loss: of the model as tokka computes it, in fp32.
         reference_loss: as transformers computes it.
         difference: of the two, averaged over the single targets' absolute differences.
-        unigram_loss: of knowing only how frequent each token is.
         uniform_loss: of knowing nothing.
-        readings: by name, the loss where the folder is read in another way than it states, and by how many
-            standard errors that is worse (negative: better).
+        texts: what it makes of each source.
+        best: the source that it knows best.
+        readings: by name, what other ways to read the folder make of that source.
         row_losses: ``loss`` of each sequence of the probe.
         targets: how many losses were averaged.
-        heldout: whether on text that is never trained on.
         parameters: of the model.
         problems: why it should not be continued, each with what is likely wrong.
     """
@@ -55,25 +90,29 @@ class BaseCheck:
     loss: float
     reference_loss: float
     difference: float
-    unigram_loss: float
     uniform_loss: float
-    readings: Mapping[str, tuple[float, float]]
+    texts: Mapping[str, Text]
+    best: str
+    readings: Mapping[str, Other]
     row_losses: tuple[float, ...]
     targets: int
-    heldout: bool
     parameters: int
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what was found, for people."""
-        text = "held-out" if self.heldout else "training"
-        best = min(self.readings.items(), key=lambda item: item[1][0], default=None)
+        texts = (f"{name} {text.loss:.3f} ({text.unigram_loss:.3f})" for name, text in self.texts.items())
         lines = [
-            f"loss {self.loss:.4f} on {self.targets} tokens of {text} text, {self.reference_loss:.4f} in "
-            f"transformers; {self.unigram_loss:.4f} by frequency alone"
+            f"loss {self.loss:.4f} on {self.targets} tokens, {self.reference_loss:.4f} in transformers",
+            f"by source, and what frequencies alone give: {', '.join(texts)}",
         ]
-        if best is not None:
-            lines.append(f"read {best[0]}, the best of {len(self.readings)} other ways, {best[1][0]:.4f}")
+        if self.readings:
+            name, other = min(self.readings.items(), key=lambda item: item[1].loss)
+            stated = self.texts[self.best].loss
+            lines.append(
+                f"the best of {len(self.readings)} other ways to read it is {name}: {other.loss:.4f} on "
+                f"{self.best}, as stated {stated:.4f}"
+            )
         return lines + [f"warning: {problem}" for problem in self.problems]
 
     def complaint(self, base: str) -> str:
@@ -106,25 +145,31 @@ def check_base(folder: Path, config: Config, probe: Probe) -> tuple[BaseCheck, I
     readings = [stated_reading(config), *other_readings(stored.config)]
     stated, *others = losses_of(stored, readings, tokens, device)
     reference = reference_losses(folder, tokens, device).cpu()
-    compared = {
-        reading.name: (float(losses.mean()), _standard_errors(losses - stated))
-        for reading, losses in zip(readings[1:], others, strict=True)
-    }
+    of = {name: [row for row, source in enumerate(probe.sources) if source == name] for name in probe.unigram}
+    texts = {name: Text(float(stated[rows].mean()), probe.unigram[name]) for name, rows in of.items()}
+    best = max(texts, key=lambda name: texts[name].known)
+    known = [name for name in texts if texts[name].known > 0] or [best]
     found = BaseCheck(
         loss=float(stated.mean()),
         reference_loss=float(reference.mean()),
         difference=float((stated - reference).abs().mean()),
-        unigram_loss=probe.unigram,
         uniform_loss=math.log(stored.config.vocab_size),
-        readings=compared,
+        texts=texts,
+        best=best,
+        readings={
+            reading.name: Other(
+                loss=float(losses[of[best]].mean()),
+                errors=_standard_errors((losses - stated)[of[best]]),
+                everywhere=max(_standard_errors((losses - stated)[of[name]]) for name in known),
+            )
+            for reading, losses in zip(readings[1:], others, strict=True)
+        },
         row_losses=tuple(stated.mean(1).tolist()),
         targets=stated.numel(),
-        heldout=probe.heldout,
         parameters=spec_for(stored.config).count_parameters(stored.config),
-        problems=(),
     )
-    problems = [*_problems(found), *_known_faults(stored.config)]
-    return dataclasses.replace(found, problems=tuple(problems)), Identity.of(stored)
+    problems = (*_problems(found), *_known_faults(stored.config))
+    return dataclasses.replace(found, problems=problems), Identity.of(stored)
 
 
 def targets_for(parameters: int) -> int:
@@ -153,20 +198,23 @@ def _problems(found: BaseCheck) -> Iterator[str]:
             f"config.json, or its weights are taken for others: compare them key by key, rope_base and "
             f"rope_scaling first"
         )
-    level = min(found.unigram_loss, found.uniform_loss)
-    if not found.loss < level:
+    text = found.texts[found.best]
+    level = min(text.unigram_loss, _UNTRAINED * found.uniform_loss)
+    if not text.loss < level:
         yield (
-            f"its loss of {found.loss:.4f} is that of an untrained model: guessing each token by how "
-            f"frequent it is gives {found.unigram_loss:.4f}, knowing nothing {found.uniform_loss:.4f}. Its "
-            f"weights are random or mixed up (layers in a wrong order, queries and keys exchanged), or its "
-            f"tokenizer is another's"
+            f"its loss of {text.loss:.4f} is that of an untrained model: on {found.best}, which it knows "
+            f"best, guessing each token by how frequent it is gives {text.unigram_loss:.4f}, and knowing "
+            f"nothing {found.uniform_loss:.4f}. Its weights are random or mixed up (layers in a wrong order, "
+            f"queries and keys exchanged), its tokenizer is another's, or no source is of a language that it "
+            f"was trained on"
         )
-    for name, (loss, errors) in found.readings.items():
-        if errors < -_SIGNIFICANT and loss < found.loss - _WORTH_TELLING:
+    worth = text.loss - _WORTH_TELLING * text.known if text.known > 0 else level
+    for name, other in found.readings.items():
+        if other.errors < -_SIGNIFICANT and other.everywhere < -1 and other.loss < worth:
             yield (
-                f"read {name} its loss is {loss:.4f}, as stated {found.loss:.4f} ({-errors:.0f} standard "
-                f"errors apart): it was trained that way, and the folder was damaged when it was made. "
-                f"Correct it, or fetch it again from whoever trained it"
+                f"read {name} its loss on {found.best} is {other.loss:.4f}, as stated {text.loss:.4f} "
+                f"({-other.errors:.0f} standard errors apart): it was trained that way, and the folder was "
+                f"damaged when it was made. Correct it, or fetch it again from whoever trained it"
             )
 
 
@@ -187,12 +235,4 @@ def _known_faults(config: Config) -> Iterator[str]:
 
 def facts_of(check: BaseCheck, identity: Identity) -> dict[str, Any]:
     """Return the check as JSON content."""
-    return {
-        **dataclasses.asdict(check),
-        "readings": [
-            {"reading": name, "loss": loss, "standard_errors": errors}
-            for name, (loss, errors) in check.readings.items()
-        ],
-        "problems": list(check.problems),
-        "dtype": identity.as_json()["dtype"],
-    }
+    return {**dataclasses.asdict(check), "dtype": identity.as_json()["dtype"]}

@@ -132,7 +132,8 @@ class _Run:
         return self.world.broadcast(self._facts() if self.world.is_first else {})
 
     def _compare_with(self, base: LookedAt) -> None:
-        found = base.compare(self.engine, self.job.recipe.training.batch_sequences)
+        training = self.job.recipe.training
+        found = base.compare(self.engine, sequences=training.batch_sequences, length=training.sequence_length)
         self._say(f"training: begins with loss {found['loss']:.4f}; the base had {found['base_loss']:.4f}")
         if self.world.is_first:
             write_json(self.job.folder / INITIAL, {"step": 0} | found)
