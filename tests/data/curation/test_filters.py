@@ -55,7 +55,7 @@ FINEWEB = {
 def theirs(monkeypatch):
     """datatrove's filters, with the words of ours: its own tokenizers are another matter."""
     for module in (gopher_quality_filter, gopher_repetition_filter, fineweb_quality_filter):
-        monkeypatch.setattr(module, "split_into_words", lambda text, _: Page(text).words)
+        monkeypatch.setattr(module, "split_into_words", lambda text, _: Page(text).tokens)
     monkeypatch.setattr(gopher_quality_filter, "PUNCTUATION_SET", Punctuation())
     quality = gopher_quality_filter.GopherQualityFilter(
         stop_words=list(STOP_WORDS), max_non_alpha_words_ratio=None

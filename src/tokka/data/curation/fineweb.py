@@ -42,6 +42,6 @@ def fineweb_flaw(page: Page, limits: Quality) -> str | None:
             return "repeated_characters"
     if limits.max_newlines_per_word is not None:
         newlines = len(lines) - 1
-        if newlines > limits.max_newlines_per_word * len(page.words):
+        if newlines > limits.max_newlines_per_word * len(page.tokens):
             return "list"
     return None

@@ -18,12 +18,12 @@ def gopher_flaw(page: Page, limits: Quality, stop_words: Collection[str]) -> str
 
 
 def _size_flaw(page: Page, limits: Quality) -> str | None:
-    spelled = page.spelled.total()
-    if limits.min_words and spelled < max(limits.min_words, 1):
+    words = page.words
+    if limits.min_words and words < limits.min_words:
         return "too_few_words"
-    if limits.max_words and spelled > limits.max_words:
+    if limits.max_words and words > limits.max_words:
         return "too_many_words"
-    mean = sum(len(word) * count for word, count in page.spelled.items()) / max(spelled, 1)
+    mean = page.word_characters / max(words, 1)
     if limits.min_mean_word_length and mean < limits.min_mean_word_length:
         return "words_too_short"
     if limits.max_mean_word_length and mean > limits.max_mean_word_length:
@@ -34,9 +34,9 @@ def _size_flaw(page: Page, limits: Quality) -> str | None:
 def _symbol_flaw(page: Page, limits: Quality) -> str | None:
     text, most = page.text, limits.max_symbols_per_word
     if most is not None:
-        if text.count("#") > most * len(page.words):
+        if text.count("#") > most * len(page.tokens):
             return "too_many_hashes"
-        if text.count("...") + text.count("…") > most * len(page.words):
+        if text.count("...") + text.count("…") > most * len(page.tokens):
             return "too_many_ellipses"
     lines = page.lines
     if limits.max_bullet_lines is not None:
@@ -51,19 +51,14 @@ def _symbol_flaw(page: Page, limits: Quality) -> str | None:
 
 
 def _word_flaw(page: Page, limits: Quality, stop_words: Collection[str]) -> str | None:
-    if limits.min_alphabetic_words:
-        alphabetic = sum(count for word, count in page.spelled.items() if word.isalpha() or _has_letter(word))
-        if alphabetic < limits.min_alphabetic_words * page.spelled.total():
-            return "too_few_letters"
+    words = page.words
+    if limits.min_alphabetic_words and page.words_with_letters < limits.min_alphabetic_words * words:
+        return "too_few_letters"
     if not stop_words:
         return None
     found = [page.folded[word] for word in stop_words if word in page.folded]
     if limits.min_stop_words and len(found) < limits.min_stop_words:
         return "too_few_stop_words"
-    if limits.min_stop_word_share and sum(found) < limits.min_stop_word_share * page.folded.total():
+    if limits.min_stop_word_share and sum(found) < limits.min_stop_word_share * words:
         return "too_few_stop_words"
     return None
-
-
-def _has_letter(word: str) -> bool:
-    return any(map(str.isalpha, word))

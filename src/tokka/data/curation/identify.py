@@ -8,7 +8,7 @@ from typing import Any
 
 from tokka.recipe.languages import find_language
 
-_PIECES, _PIECE = 4, 400
+_PIECES, _PIECE = 4, 200
 
 
 class Identifier:

@@ -1,12 +1,13 @@
 """What tells prose from text written for search engines: no stem among its words stands out."""
 
 from collections import Counter
+from operator import itemgetter
 
 from tokka.data.curation.page import Page
 from tokka.recipe.curation import Quality
 
 _STEM = 5
-_LEAST = 3
+_SHORTEST = 3
 _FEWEST = 6
 """Of a short text, a name that is said five times is its subject."""
 
@@ -14,8 +15,8 @@ _FEWEST = 6
 def prose_flaw(page: Page, limits: Quality, stop_words: frozenset[str]) -> str | None:
     """Return ``keyword_stuffing`` where one stem makes up more than ``max_stem_share`` of the words.
 
-    A stem is the first five letters of a word, so that the cases of a Finnish noun count together. Stop words
-    and words of less than three letters are not counted, nor are names: stems that are never in lower case.
+    A stem is the first five letters of a word, so that the cases of a Finnish noun count together. Not
+    counted for it are stop words, words of less than three letters, and names, never in lower case.
 
     Args:
         page: of which at least one line is not blank.
@@ -24,13 +25,16 @@ def prose_flaw(page: Page, limits: Quality, stop_words: frozenset[str]) -> str |
     """
     if limits.max_stem_share is None:
         return None
-    stems: Counter[str] = Counter()
-    nouns: set[str] = set()
-    for word, count in page.spelled.items():
-        lowered = word.lower()
-        if len(word) >= _LEAST and lowered not in stop_words and not word.isdecimal():
-            stems[lowered[:_STEM]] += count
-            if word[0].islower():
-                nouns.add(lowered[:_STEM])
-    most = max((stems[stem] for stem in nouns), default=0)
-    return "keyword_stuffing" if most >= _FEWEST and most > limits.max_stem_share * stems.total() else None
+    most = max(limits.max_stem_share * page.words, _FEWEST - 1)
+    stems = Counter(map(itemgetter(slice(_STEM)), map(str.lower, page.tokens)))
+    frequent = [stem for stem, count in stems.items() if count > most]
+    return "keyword_stuffing" if any(_count(stem, page, stop_words) > most for stem in frequent) else None
+
+
+def _count(stem: str, page: Page, stop_words: frozenset[str]) -> int:
+    """Return how many words of a stem may have been stuffed in."""
+    if len(stem) < _SHORTEST or not stem.isalpha() or not any(word.startswith(stem) for word in page.counts):
+        return 0
+    return sum(
+        count for word, count in page.folded.items() if word.startswith(stem) and word not in stop_words
+    )

@@ -48,11 +48,11 @@ def _line_flaw(page: Page, limits: Quality) -> str | None:
 
 def _top_flaw(page: Page, limits: Quality) -> str | None:
     longest = max(map(len, page.counts))
-    highest = len(page.words)
+    highest = len(page.tokens)
     for n, most in sorted(limits.max_top_ngrams.items()):
         if highest * n * (longest + 1) <= most * len(page.text):
             return None  # no n-gram is more frequent than the shorter ones in it
-        counts = Counter(_ngrams(page.words, n))
+        counts = Counter(_ngrams(page.tokens, n))
         if not counts:
             continue
         top, count = max(counts.items(), key=itemgetter(1))
@@ -63,19 +63,19 @@ def _top_flaw(page: Page, limits: Quality) -> str | None:
 
 
 def _duplicate_flaw(page: Page, limits: Quality) -> str | None:
-    words, size = page.words, len(page.text)
+    tokens, size = page.tokens, len(page.text)
     for n, most in sorted(limits.max_duplicate_ngrams.items()):
-        ngrams = list(_ngrams(words, n))
+        ngrams = list(_ngrams(tokens, n))
         repeats = len(ngrams) - len(set(ngrams))
         if not repeats:
             return None  # nor is any longer one repeated
         longest = max(map(len, page.counts))
-        if repeats * n * longest > most * size and _duplicate_characters(words, ngrams, n) > most * size:
+        if repeats * n * longest > most * size and _duplicate_characters(ngrams, n) > most * size:
             return f"duplicate_{n}_grams"
     return None
 
 
-def _duplicate_characters(words: Sequence[str], ngrams: Sequence[tuple[str, ...]], n: int) -> int:
+def _duplicate_characters(ngrams: Sequence[tuple[str, ...]], n: int) -> int:
     """Return the characters in repeated n-grams, going on after each, so that none counts twice."""
     seen: set[tuple[str, ...]] = set()
     position = characters = 0
@@ -90,5 +90,5 @@ def _duplicate_characters(words: Sequence[str], ngrams: Sequence[tuple[str, ...]
     return characters
 
 
-def _ngrams(words: Sequence[str], n: int) -> "zip[tuple[str, ...]]":
-    return zip(*(words[start:] for start in range(n)), strict=False)
+def _ngrams(tokens: Sequence[str], n: int) -> "zip[tuple[str, ...]]":
+    return zip(*(tokens[start:] for start in range(n)), strict=False)
