@@ -102,7 +102,7 @@ def _load(folder: Path, snapshot: Snapshot) -> None:
     saved.load({name: torch.empty_like(tensor) for name, tensor in snapshot.tensors.items()})
 
 
-def _step(products: int = 40) -> None:
+def _step(products: int = 10) -> None:
     """Do about as much arithmetic as the forward and backward pass of a short step."""
     left, right = torch.randn(WIDTH, WIDTH), torch.randn(WIDTH, WIDTH)
     for _ in range(products):

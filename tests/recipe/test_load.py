@@ -149,6 +149,11 @@ WRONG = {
         "tokens: 10M\n  schedule: {min_lr: 1}",
     ): "training.schedule.min_lr: 1 exceeds optimizer.lr",
     ("tokens: 10M", "schedule: {shape: wsd}"): "line 24, training.schedule: `shape: wsd` needs `decay`",
+    (
+        "tokens: 10M",
+        "tokens: 10M\n  checkpoints: {milestones: 11M}",
+    ): "training.checkpoints.milestones: 11000000 is longer than the budget",
+    ("tokens: 10M", "tokens: 10M\n  limits: {hang_minutes: 0}"): "training.limits.hang_minutes: should be",
     # layouts
     (
         "tokens: 10M",

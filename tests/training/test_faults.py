@@ -76,6 +76,13 @@ def test_a_full_disk_on_one_rank_leaves_the_checkpoint_before_and_is_told_by_all
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
 
+def test_a_changed_recipe_is_refused_by_all_ranks_with_the_difference(tmp_path: Path):
+    assert any(on_ranks(2, outcome, tmp_path, "dp2", "term rank=0 step=2"))
+    for said in on_ranks(2, outcome, tmp_path, "dp2", "", {"optimizer": {"lr": 0.02}}):
+        assert said.startswith("ValueError: ")
+        assert "was made with other settings: training.optimizer.lr was 0.01 and is 0.02" in said
+
+
 def test_the_page_lists_every_fault_in_the_words_of_the_code():
     page = (REPOSITORY / "docs" / "faults.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))

@@ -20,6 +20,12 @@ def test_steps_and_revisions_of_a_stated_distance():
     assert plan.checkpoints == frozenset(range(5, 101, 5))
 
 
+def test_milestones_are_checkpoints_at_the_steps_nearest_to_their_multiples():
+    plan = Plan.of(training(checkpoints={"revisions": 10_000, "milestones": 3_333}), 10_000)
+    assert plan.milestones == {33, 67, 100}
+    assert plan.checkpoints == {33, 67, 100}
+
+
 def test_a_revision_is_named_by_the_multiple_it_comes_nearest_to():
     plan = Plan.of(training(batch=16_400, tokens="2M", checkpoints={"revisions": "500K"}), 16_400 * 122)
     assert plan.revisions == {30: "500K", 61: "1M", 91: "1.5M", 122: "2M"}

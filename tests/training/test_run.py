@@ -174,6 +174,17 @@ def test_time_also_makes_checkpoints(tmp_path: Path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 16
 
 
+def test_milestones_stay_when_the_last_ones_are_kept(tmp_path: Path):
+    run(make_job(tmp_path, make_recipe(checkpoints={"every": 128, "keep": 1, "milestones": 640})))
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == [
+        "step-00000005-milestone",
+        "step-00000010-milestone",
+        "step-00000015-milestone",
+        "step-00000016",
+    ]
+
+
 class Poisoned(LanguageModelling):
     """Loss and gradients that are not numbers at the given steps."""
 
