@@ -50,6 +50,8 @@ class Executor:
         workers: groups built at once.
         memory: gigabytes for each of them, on Slurm and Ray.
         partition, time: of the Slurm job; the time is that of one group, as ``04:00:00``.
+
+    Raises ValueError where Slurm is to be used and no partition is named.
     """
 
     kind: Kind
@@ -57,6 +59,10 @@ class Executor:
     memory: int = 2
     partition: str = ""
     time: str = "04:00:00"
+
+    def __post_init__(self) -> None:
+        if self.kind == "slurm" and not self.partition:
+            raise ValueError("--executor slurm needs --partition; `sinfo` shows which there are")
 
     def build(self, groups: Sequence[Group], work: Path) -> None:
         """Build ``groups``; what the executor itself writes, logs above all, goes to ``work/datatrove``.

@@ -96,7 +96,7 @@ def test_slurm_builds_the_same_bytes_as_one_array_of_jobs(pages, slurm):
 
 @pytest.mark.slow
 def test_a_stopped_command_waits_for_the_jobs_that_it_submitted(pages, slurm, monkeypatch):
-    executor = Executor("slurm", workers=4)
+    executor = Executor("slurm", workers=4, partition="small")
 
     def stop(_):
         raise KeyboardInterrupt
@@ -134,6 +134,11 @@ def test_the_step_is_one_of_datatroves_and_passes_on_what_comes_in(pages, tmp_pa
     assert list(step.run(iter("ab"))) == ["a", "b"]
 
 
-def test_slurm_is_needed_for_slurm(pages, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("asked for a job that never was"))
+def test_slurm_needs_a_partition():
+    with pytest.raises(ValueError, match="--executor slurm needs --partition"):
+        Executor("slurm", workers=1)
+
+
+def test_nobody_is_asked_for_a_job_that_never_was(monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("squeue was called"))
     assert not executors._is_queued("")
