@@ -38,7 +38,8 @@ WANTED = {"deduplicate": 3.0, "filter": 2.0}
 """How many times as fast as datatrove tokka must be."""
 
 SCALES = (1, 4, 16)
-WORKERS, PARTS = 2, 4
+WORKERS = 2
+PART_MEGABYTES = 2  # of text in a file, at every scale
 COPIES = 0.15
 """Of the documents, so many are copies of others with a few words changed."""
 
@@ -121,11 +122,12 @@ def write_documents(folder: Path, texts: list[str], megabytes: float) -> float:
         size = sum(len(text.encode()) for text in documents)
     del documents[int(len(documents) * megabytes * 10**6 / size) :]
     draw.shuffle(documents)
-    for part in range(PARTS):
-        here = documents[part::PARTS]
+    parts = round(megabytes / PART_MEGABYTES)
+    for part in range(parts):
+        here = documents[part::parts]
         writer = ShardWriter(folder / "corpus", "train")
         writer.folder.mkdir(parents=True, exist_ok=True)
-        writer.shards = 1000 * part
+        writer.shards = part
         with (folder / f"{part}.jsonl").open("w", encoding="utf-8") as lines:
             for number, text in enumerate(here, start=1):
                 lines.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
@@ -135,7 +137,7 @@ def write_documents(folder: Path, texts: list[str], megabytes: float) -> float:
 
 
 def contend(options: argparse.Namespace) -> dict[str, Any]:
-    """Do one piece of work; return its result, its seconds, and the memory of its largest process in bytes."""
+    """Do one piece of work; return its result, its seconds, and the bytes of its largest process."""
     begun = time.perf_counter()
     if options.contender == "documents":
         result: float = write_documents(options.documents, _finnish(options.data), options.megabytes)
@@ -175,7 +177,7 @@ def deduplicate_with_datatrove(documents: Path, work: Path) -> int:
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    config = MinhashConfig()
+    config, tasks = MinhashConfig(), len(list(documents.glob("*.jsonl")))
     signature = MinhashDedupSignature(str(work / "signatures"), config, language="fi")
     signature._hash_func = _xxh64  # datatrove 0.10 hands texts to xxhash, which since version 4 takes bytes
     reader = ParquetReader(str(documents / "corpus"))
@@ -183,14 +185,14 @@ def deduplicate_with_datatrove(documents: Path, work: Path) -> int:
         str(work / name) for name in ("signatures", "buckets", "remove", "documents")
     )
     stages: list[tuple[list[Any], int]] = [
-        ([reader, signature], PARTS),
+        ([reader, signature], tasks),
         ([MinhashDedupBuckets(signatures, buckets, config=config)], config.num_buckets),
         ([MinhashDedupCluster(buckets, remove, config=config)], 1),
-        ([reader, MinhashDedupFilter(remove), ParquetWriter(out)], PARTS),
+        ([reader, MinhashDedupFilter(remove), ParquetWriter(out)], tasks),
     ]
-    for number, (pipeline, tasks) in enumerate(stages):
+    for number, (pipeline, ranks) in enumerate(stages):
         logs = str(work / "logs" / str(number))
-        LocalPipelineExecutor(pipeline, tasks=tasks, workers=WORKERS, logging_dir=logs).run()
+        LocalPipelineExecutor(pipeline, tasks=ranks, workers=WORKERS, logging_dir=logs).run()
     return _rows(Path(out))
 
 
@@ -207,7 +209,7 @@ def filter_documents(documents: Path, work: Path) -> int:
     from tokka.recipe.sources import Source
 
     group._GROUP_BYTES = 1  # a part for each worker, however small it is
-    source = Source(path=[f"{part}.jsonl" for part in range(PARTS)], language="fi", curate=True)
+    source = Source(path="*.jsonl", language="fi", curate=True)
     facts = build_corpus("fi", source, work / "corpus", root=documents, heldout=0, workers=WORKERS)
     return int(facts["documents"])
 
@@ -240,7 +242,8 @@ def filter_with_datatrove(documents: Path, work: Path) -> int:
         ParquetWriter(str(work / "documents")),
     ]
     logs = str(work / "logs")
-    LocalPipelineExecutor(pipeline, tasks=PARTS, workers=WORKERS, logging_dir=logs).run()
+    tasks = len(list(documents.glob("*.jsonl")))
+    LocalPipelineExecutor(pipeline, tasks=tasks, workers=WORKERS, logging_dir=logs).run()
     return _rows(work / "documents")
 
 

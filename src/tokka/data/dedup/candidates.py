@@ -9,7 +9,7 @@ import numpy as np
 from tokka.data.dedup.signatures import SignedShard
 from tokka.data.dedup.words import Positions
 
-_RANGE_DOCUMENTS = 2**22
+_RANGE_DOCUMENTS = 2**20
 """About so many documents are held at a time."""
 
 
