@@ -120,8 +120,8 @@ def write_documents(folder: Path, texts: list[str], megabytes: float) -> float:
                 documents.append(_slightly_changed(fresh, vocabulary, draw))
         others = dict(zip(vocabulary, draw.sample(vocabulary, len(vocabulary)), strict=True))
         size = sum(len(text.encode()) for text in documents)
-    del documents[int(len(documents) * megabytes * 10**6 / size) :]
     draw.shuffle(documents)
+    del documents[int(len(documents) * megabytes * 10**6 / size) :]
     parts = round(megabytes / PART_MEGABYTES)
     for part in range(parts):
         here = documents[part::parts]
