@@ -53,7 +53,7 @@ def main() -> int:
         free = shutil.disk_usage(folder).free
     ratio = statistics.median(stalled) / statistics.median(waited)
     size = sum(tensor.nbytes for tensor in snapshot.tensors.values())
-    table = Table(title=f"{size / 1e6:.0f} MB, {options.rounds} saves of each kind in turns; seconds")
+    table = Table(title=f"{size / 1e6:.0f} MB, {options.rounds} saves of each kind; seconds")
     for column in ("", "median", "least", "most"):
         table.add_column(column)
     rows = {
@@ -64,7 +64,7 @@ def main() -> int:
         "load, every byte verified": [loaded],
     }
     for name, seconds in rows.items():
-        table.add_row(name, *(f"{f(seconds):.3f}" for f in (statistics.median, min, max)))
+        table.add_row(name, *(f"{f(seconds):.4f}" for f in (statistics.median, min, max)))
     console = Console()
     console.print(table)
     console.print(f"training stands still for {ratio:.1%} of a save; at most {NEEDED:.0%} is wanted")

@@ -100,7 +100,7 @@ class _Run:
         self.saver = Saver(
             job.folder / "checkpoints",
             keep=training.checkpoints.keep,
-            before_write=self.faults.before_write,
+            before_write=self._before_write,
         )
         self.consumed = job.sampler.state()
         self.saved_at = time.monotonic()
@@ -116,10 +116,10 @@ class _Run:
         if self.engine.step in self.plan.revisions and not self.world.broadcast(self._revision().exists()):
             self._publish()
         with ExitStack() as stack:
-            stack.callback(self.saver.close)
             if self.world.is_first:
                 self.metrics = stack.enter_context(Metrics(self.job.folder, last_step=self.engine.step))
                 self.bar = stack.enter_context(progress("training", left * self.plan.batch_tokens, "tokens"))
+            stack.callback(self.saver.close)  # what it writes needs the metrics open
             sequences, rows = self.job.recipe.training.batch_sequences, self.engine.rows
             loader = stack.enter_context(Loader(self.job.sampler, sequences, batches=left, rows=rows))
             stop = stack.enter_context(stop_on_signal(minutes=self.job.recipe.training.limits.stop_minutes))
@@ -236,13 +236,17 @@ class _Run:
         return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def _save(self) -> None:
-        if self.metrics is not None:
-            self.metrics.sync()
         snapshot = self.engine.snapshot(
             sampler=self.consumed, machine=self.numerics.as_json(), settings=_settings(self.job)
         )
         self.saver.save(snapshot, milestone=self.engine.step in self.plan.milestones)
         self.saved_at = time.monotonic()
+
+    def _before_write(self, step: int) -> None:
+        """Make the record of the steps as durable as the checkpoint that goes on from them."""
+        if self.metrics is not None:
+            self.metrics.sync()
+        self.faults.before_write(step)
 
     def _facts(self) -> dict[str, Any]:
         config = self.job.recipe.model
