@@ -75,7 +75,8 @@ def _why_empty(run: Run, name: str) -> str:
     taken = run.facts(f"documents/{name}")["removed"] if run.recipe.takes_documents_out else {"documents": 0}
     return (
         f"the source has no training document: {corpus['records']} records, of which "
-        f"{sum(corpus['rejected'].values())} were kept aside (`tokka corpus rejected RUN`) and "
-        f"{corpus['heldout']['documents']} documents held out, {taken['documents']} taken out; "
+        f"{sum(corpus['rejected'].values())} were kept aside (`tokka corpus rejected RUN`), and "
+        f"{corpus['removed']['documents']} documents removed by curation (`tokka corpus look RUN`), "
+        f"{corpus['heldout']['documents']} held out, {taken['documents']} taken out; "
         f"add text, or remove the source"
     )
