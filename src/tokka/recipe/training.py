@@ -18,7 +18,7 @@ class Optimizer(Section):
     Defaults are those of Poro 34B and Poro 2: betas 0.9/0.95, weight decay 0.1, clipping at 1.0.
     """
 
-    lr: PositiveFloat = Field(le=1, description="Peak learning rate; at most 1.")
+    lr: PositiveFloat = Field(le=1, description="Peak learning rate.")
     betas: tuple[Beta, Beta] = Field((0.9, 0.95), description="Decay of the first and second moments.")
     eps: PositiveFloat = Field(1e-8, description="Added to the root of the second moment.")
     weight_decay: NonNegativeFloat = Field(
