@@ -131,9 +131,7 @@ def test_only_what_changed_is_changed_in_the_configuration(tmp_path):
 
 def test_a_model_of_another_shape_is_refused_before_anything_is_read(tmp_path):
     stored = StoredWeights(saved(EXAMPLES["llama"], tmp_path / "base"))
-    with pytest.raises(
-        WeightsError, match=r"is \[61, 32\], and the model wants \[64, 32\]"
-    ):
+    with pytest.raises(WeightsError, match=r"is \[61, 32\], and the model wants \[64, 32\]"):
         load_into({"model.embed_tokens.weight": torch.zeros(64, 32)}, stored)
     with pytest.raises(WeightsError, match="is not there"):
         load_into({"lm_head.bias": torch.zeros(64)}, stored)

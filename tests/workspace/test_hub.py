@@ -11,7 +11,7 @@ import huggingface_hub.constants
 import pytest
 from huggingface_hub import HfApi
 
-from tokka.workspace.hub import Hub, local_folder
+from tokka.workspace.hub import Hub, fetched_model, local_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -131,3 +131,73 @@ def test_a_folder_is_found_from_where_relative_paths_begin(tmp_path: Path) -> No
     (tmp_path / "org" / "model").mkdir(parents=True)
     assert local_folder("org/model", "config.json", tmp_path) == tmp_path / "org" / "model"
     assert local_folder(str(tmp_path), "config.json", Path("elsewhere")) == tmp_path
+
+
+INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors.index.json": json.dumps(INDEX).encode(),
+    "model-1.safetensors": b"one",
+    "model-2.safetensors": b"two",
+    "consolidated.safetensors": b"the same again",
+    "pytorch_model.bin": b"pickled",
+}
+
+
+class Serves(BaseHTTPRequestHandler):
+    """The hub with ``org/model``: two shards, a pickle, and a shard that no index names."""
+
+    fetched: set[str]
+
+    def do_GET(self) -> None:
+        self.respond()
+
+    def do_HEAD(self) -> None:
+        self.respond()
+
+    def respond(self) -> None:
+        name = self.path.partition(f"/resolve/{COMMIT}/")[2]
+        about = {"id": "org/model", "sha": COMMIT, "siblings": [{"rfilename": file} for file in FILES]}
+        tree = [{"type": "file", "path": file, "size": 1, "oid": file} for file in FILES]
+        said = (
+            tree
+            if "/tree/" in self.path
+            else about | {"private": False, "tags": [], "downloads": 0, "likes": 0}
+        )
+        body = FILES[name] if name else json.dumps(said).encode()
+        if name and self.command == "GET":
+            self.fetched.add(name)
+        self.send_response(200 if "org/model" in self.path else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"' + (name or "about") + '"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None: ...
+
+
+def test_of_a_model_on_the_hub_only_what_its_index_names_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    Serves.fetched = set()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Serves) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        point_at(monkeypatch, endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        folder = fetched_model("org/model")
+        server.shutdown()
+    wanted = {"config.json", "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"}
+    assert {path.name for path in folder.iterdir()} == wanted == Serves.fetched
+    assert fetched_model(str(folder)) == folder
+
+
+def test_a_model_that_the_hub_does_not_give_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="there is no folder org/model, and the hub does not give it"):
+        fetched_model("org/model")

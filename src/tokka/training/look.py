@@ -27,7 +27,7 @@ def describe_model(folder: Path, tokenizer: Path) -> dict[str, str]:
         "dtype": str(identity.as_json()["dtype"]),
         "config": ", ".join(f"{key} {value}" for key, value in stated.items()),
         "tokenizer": f"{loaded.size} entries",
-        "documents": loaded.convention,
+        "convention": loaded.convention,
     }
 
 
