@@ -1,6 +1,6 @@
 """The ``deduplicate`` section: which documents are too much alike to be trained on side by side."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
@@ -23,6 +23,6 @@ def _as_section(written: object) -> object:
 
 Deduplicate = Annotated[
     Deduplication | None,
-    BeforeValidator(_as_section, json_schema_input_type=bool | dict[str, Any] | None),
+    BeforeValidator(_as_section, json_schema_input_type=bool | Deduplication | None),
 ]
 """A section, or `true` for one with its defaults."""
