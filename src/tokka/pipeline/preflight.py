@@ -93,15 +93,15 @@ def _tokenizer(recipe: Recipe, root: Path, hub: Hub) -> Iterator[Problem]:
 
 
 def _rows(recipe: Recipe, size: int) -> Iterator[Problem]:
-    """Find fewer rows of the embedding than a tokenizer of ``size`` entries, and what is added to it, needs."""
+    """Find fewer rows of the embedding than a tokenizer of ``size`` entries and what it adds need."""
     extend = recipe.tokenizer.extend
     needed, multiple = size + (extend.added if extend else 0), extend.multiple if extend else 128
     if needed > recipe.model.vocab_size:
         more = f" and {extend.added} are added" if extend else ""
         yield Problem(
             "model.vocab_size",
-            f"{recipe.model.vocab_size}, but the tokenizer {recipe.tokenizer.load} has {size} entries{more}; make "
-            f"it at least {needed}, best {-(-needed // multiple) * multiple}, a multiple of {multiple}",
+            f"{recipe.model.vocab_size}, but the tokenizer {recipe.tokenizer.load} has {size} entries{more}; "
+            f"make it at least {needed}, best {-(-needed // multiple) * multiple}, a multiple of {multiple}",
         )
 
 

@@ -134,14 +134,14 @@ class Recipe(Section):
         unknown = sorted(set(extend.languages) - set(self.languages))
         if unknown:
             raise ValueError(
-                f"tokenizer.extend.languages has {', '.join(unknown)}, which no source has; the languages are "
-                f"{', '.join(self.languages)}"
+                f"tokenizer.extend.languages has {', '.join(unknown)}, which no source has; the languages "
+                f"are {', '.join(self.languages)}"
             )
         rows = self.model.vocab_size
         if rows % extend.multiple:
             raise ValueError(
-                f"model.vocab_size {rows} is no multiple of tokenizer.extend.multiple {extend.multiple}; make it "
-                f"{-(-rows // extend.multiple) * extend.multiple}"
+                f"model.vocab_size {rows} is no multiple of tokenizer.extend.multiple {extend.multiple}; "
+                f"make it {-(-rows // extend.multiple) * extend.multiple}"
             )
         return self
 
