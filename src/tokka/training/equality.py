@@ -45,12 +45,14 @@ def measure(recipe: Recipe, steps: int, device: str = "cpu") -> list[Measured]:
     """Train ``steps`` steps on random documents, in fp32, by the layout that ``recipe`` states.
 
     Every rank of the layout calls this, and all get the same result. The documents depend on the recipe's
-    seed, vocabulary and lengths
-    alone; the learning rate is constant.
+    seed, vocabulary and lengths alone. The learning rate rises to the recipe's all along, as runs begin: at a
+    high one from the first step on, AdamW makes whole updates of gradients that are only rounding.
     """
-    constant = {"tokens": None, "schedule": Schedule(shape="constant"), "checkpoints": Checkpoints()}
-    training = recipe.training.model_copy(update=constant)
-    budget = training.batch_tokens * steps
+    budget = recipe.training.batch_tokens * steps
+    rising = Schedule(shape="constant", warmup=budget - 1)
+    training = recipe.training.model_copy(
+        update={"tokens": None, "schedule": rising, "checkpoints": Checkpoints()}
+    )
     documents = RandomDocuments(recipe.model.vocab_size, training.sequence_length, recipe.seed)
     sampler = Sampler(
         {"random": documents},
