@@ -61,9 +61,9 @@ def local_part(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def fill(parameter: Tensor, value: Tensor) -> None:
-    """Copy into ``parameter`` this rank's part of ``value``, which is of the whole, or distributed alike."""
+    """Copy into ``parameter`` this rank's part of ``value``, which is of the whole."""
     local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-    local.detach().copy_(value.to_local() if isinstance(value, DTensor) else local_part(value, parameter))
+    local.detach().copy_(local_part(value, parameter))
 
 
 def is_counted(parameter: Tensor) -> bool:
