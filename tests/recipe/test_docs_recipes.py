@@ -63,7 +63,9 @@ def _default(field) -> str:
         value = value.value
     value = list(value) if isinstance(value, tuple) else value
     written = (
-        format_yaml({"v": value}).removeprefix("v:").strip().replace("\n ", ",") if not isinstance(value, list) else str(value)
+        format_yaml({"v": value}).removeprefix("v:").strip().replace("\n ", ",")
+        if not isinstance(value, list)
+        else str(value)
     )
     return f"`{written}`" if written not in ("''", "{}", "[]") else "empty"
 

@@ -13,7 +13,6 @@ from tokka.workspace.progress import say
 
 def corpus_stage(recipe: Recipe, name: str) -> Stage:
     source = recipe.sources[name]
-    curated = source.curate is not None
     heldout = recipe.evaluation.heldout if source.heldout is None else source.heldout
 
     def work(run: Run) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def corpus_stage(recipe: Recipe, name: str) -> Stage:
             "heldout": heldout,
             **(
                 {"curate": source.curate.model_dump(mode="json"), "language": source.language}
-                if curated
+                if source.curate
                 else {}
             ),
         },
