@@ -14,7 +14,6 @@ from tokka.pipeline.ranks import FINAL
 from tokka.pipeline.stage import Status, begin, finish, standing
 from tokka.pipeline.stages.model import training_stage
 from tokka.recipe.training import Layout
-from tokka.training.guard import TrainingStoppedError
 from tokka.training.world import World
 from tokka.workspace.lock import alone_in
 from tokka.workspace.progress import say
@@ -44,7 +43,7 @@ def train_run(folder: Path) -> None:
             raise
         say(f"rank {Place.of_this_process().rank} failed: {error}")  # `record` wrote all calls to a file
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent's, or the exit status would be lost
-        final = isinstance(error, ValueError | ImportError | TrainingStoppedError)
+        final = isinstance(error, ValueError | ImportError)
         raise SystemExit(FINAL if final else 1) from None
 
 

@@ -13,7 +13,7 @@ _ENOUGH = 16
 """Good steps before the median means something."""
 
 
-class TrainingStoppedError(RuntimeError):
+class TrainingStoppedError(ValueError):
     """Too many bad steps in a row: going on would only burn time."""
 
 

@@ -151,8 +151,8 @@ class _Run:
             steps, skipped = self.job.recipe.training.guard.max_bad_steps, self.job.folder / "skipped.jsonl"
             raise TrainingStoppedError(
                 f"stopped at step {self.engine.step}: {steps} steps in a row were skipped, this one because "
-                f"{outcome.skipped}. The weights are as before. Look at the documents in {skipped}, lower "
-                f"training.optimizer.lr, or raise training.guard.max_bad_steps"
+                f"{outcome.skipped}. The weights are as before. Look at the documents in {skipped}, raise "
+                f"training.guard.max_bad_steps, or lower training.optimizer.lr, which begins anew"
             )
 
     def _keep(self, stop: StopRequest) -> None:
