@@ -19,10 +19,11 @@ from tokka.training.plan import Plan
 def measured_on_the_way(recipe: Mapping[str, Any], layout: str, steps: int) -> list[tuple[float, float]]:
     """Return for each step the loss measured of its batch before it, and the loss that the step then has."""
     stated = with_layout(recipe, layout)
+    budget = stated.training.batch_tokens * steps
+    rising = Schedule(shape="constant", warmup=budget - 1)  # as in tokka.training.equality
     training = stated.training.model_copy(
-        update={"tokens": None, "schedule": Schedule(shape="constant"), "checkpoints": Checkpoints()}
+        update={"tokens": None, "schedule": rising, "checkpoints": Checkpoints()}
     )
-    budget = training.batch_tokens * steps
     documents = RandomDocuments(stated.model.vocab_size, training.sequence_length, stated.seed)
     parts, length = [Part.whole({"random": budget})], training.sequence_length
     sampler = Sampler({"random": documents}, parts, seed=stated.seed, sequence_length=length)

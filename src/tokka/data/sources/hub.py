@@ -78,7 +78,9 @@ def _files(hub: HubDataset, folder: Path | None) -> list[InputFile | HubFile | H
     builder = _retried(lambda: _builder(hub, folder), hub, folder)
     by_split = builder.config.data_files or {}
     if by_split and hub.split not in by_split:
-        raise SourceError(f"hub.split: {hub.id} has no split {hub.split!r}; it has {', '.join(by_split)}")
+        raise SourceError(
+            f"hub.split: {hub.id} has no split {hub.split!r}; it has {', '.join(map(str, by_split))}"
+        )
     found: list[tuple[str, Format]] = []
     for address in by_split.get(hub.split, ()):
         kind = _format_of(str(address))
