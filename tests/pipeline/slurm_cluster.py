@@ -36,7 +36,7 @@ def why_not() -> str:
 def slurm(folder: Path) -> Iterator[dict[str, str]]:
     """Run Slurm with its files in ``folder``; give the environment in which its commands find it.
 
-    Raises RuntimeError with its logs where it does not come up in ten seconds.
+    Raises RuntimeError with its logs where it does not come up in a minute.
     """
     configuration = _configure(folder)
     environment = os.environ | {"SLURM_CONF": str(configuration)}
@@ -142,7 +142,7 @@ def _wait_until(is_so: Callable[[], bool], folder: Path) -> None:
         raise RuntimeError(f"Slurm did not come up:\n{logs}")
 
 
-def _wait_quietly(is_so: Callable[[], bool], seconds: float = 10.0) -> bool:
+def _wait_quietly(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:
