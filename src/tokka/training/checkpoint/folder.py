@@ -14,10 +14,13 @@ def saved(folder: Path) -> list[Path]:
 
 
 def prune(folder: Path, *, keep: int) -> None:
-    """Remove all checkpoints but the last ``keep`` and the milestones."""
+    """Remove all checkpoints but the last ``keep`` and the milestones.
+
+    What cannot be removed, such as files on a network disk that an export reads, waits for the next time.
+    """
     for path in saved(folder)[:-keep]:
         if not path.name.endswith("-milestone"):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def aside_of(path: Path) -> Path:

@@ -30,7 +30,9 @@ class Staging:
         """Plan together with all ranks."""
         self.plans: Sequence[SavePlan] = ()
         self.metadata = Metadata(state_dict_metadata={})
-        has = SavePlan([_write_item(name, tensor) for name, tensor in tensors.items()])
+        # An empty part has nothing to write, and may begin where another rank's part begins.
+        held = {name: tensor for name, tensor in tensors.items() if local_part(tensor).numel()}
+        has = SavePlan([_write_item(name, tensor) for name, tensor in held.items()])
         all_have = world.collect(has)
         if world.is_first:
             self.plans, self.metadata = DefaultSavePlanner(flatten_state_dict=False).create_global_plan(
@@ -46,7 +48,8 @@ class Staging:
         They stay as they are until the next call. A GPU copies them beside what it computes, from the moment
         that ``ready`` was recorded.
         """
-        stream = None if ready is None else torch.cuda.Stream()
+        # The device is the rank's: a thread's own current device is the first one, whatever its process took.
+        stream = None if ready is None else torch.cuda.Stream(ready.device)
         with torch.cuda.stream(stream):
             if stream is not None and ready is not None:
                 stream.wait_event(ready)
