@@ -51,13 +51,15 @@ class Numerics:
         threads = before["threads"] if before and before["layout"] == layout else None
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         here = machine.describe()
+        is_same = before is not None and (before["layout"], before["device"]) == (layout, device.type)
+        goes_on = is_same and training.compile == "auto"  # else what is stated, or pays here
         numerics = cls(
             device=device.type,
             name=torch.cuda.get_device_name(device) if device.type == "cuda" else here.processor,
             pytorch=torch.__version__,
             threads=_set_threads(threads, here.cores),
             dtype=_compute_dtype(training, device, here),
-            compiled=before["compiled"] if before else _compiles(training, device),
+            compiled=before["compiled"] if before and goes_on else _compiles(training, device),
             layout=layout,
         )
         if before is not None:
