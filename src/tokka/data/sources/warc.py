@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from email.message import Message
 from typing import Any
 
@@ -36,6 +37,8 @@ def read_warc(file: InputFile, source: Source, advance: Advance) -> Iterator[Rec
             finished = number
     except BrokenStreamError as broken:
         yield _damaged(finished + 1, file, broken.reason)
+    except OSError:  # the disk failed, not the file: the same command goes on later
+        raise
     except Exception:  # warcio raises whatever its parsers do
         yield _damaged(finished + 1, file, Reason.DAMAGED_FILE)
 
@@ -68,7 +71,8 @@ def _kind(found: Any) -> Message:
     kind = Message()
     kind["Content-Type"] = stated or identified or "application/octet-stream"
     if identified:
-        kind.set_type(identified)
+        with suppress(ValueError, LookupError):  # no type at all, or a charset in a broken encoding
+            kind.set_type(identified)
     return kind
 
 
