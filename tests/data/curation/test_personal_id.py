@@ -78,6 +78,19 @@ def test_small_letters_and_longer_dashes_hide_nothing(text):
     assert mask(f"({text})", ["personal_id"]) == "(000000-0000)"
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("131052-308T/131052-308T", "000000-0000/000000-0000"),
+        ("_131052-308T_", "_000000-0000_"),
+        ("hakemus_131052-308T.pdf", "hakemus_000000-0000.pdf"),
+        ("131052-308T/2020", "131052-308T/2020"),
+    ],
+)
+def test_neither_another_code_nor_an_underscore_hides_one(text, masked):
+    assert mask(text, ["personal_id"]) == masked
+
+
 def test_a_leap_day_is_one_in_its_own_century_only():
     assert is_personal_id(code(datetime.date(2000, 2, 29), "A", 123))
     assert not is_personal_id(code(datetime.date(2000, 2, 29), "-", 123))

@@ -6,11 +6,13 @@ from calendar import monthrange
 _CENTURIES = {"+": 1800} | dict.fromkeys("-YXWVU", 1900) | dict.fromkeys("ABCDEF", 2000)
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
 _CHECK_CHARACTERS = "0123456789ABCDEFHJKLMNPRSTUVWXY"
+_TAIL = r"[0-9]{5} [-+\u2010-\u2013\u2212A-FU-Ya-fu-y] [0-9]{3} [0-9A-Ya-y]"
 _CODE = re.compile(
     # It begins with a set of characters, which re finds faster than what may not stand before it.
-    r"""[0-9] (?<!\w[0-9]) (?<!\d[-./+:][0-9])                   # not the end of a longer number
-        [0-9]{5} [-+\u2010-\u2013\u2212A-FU-Ya-fu-y] [0-9]{3} [0-9A-Ya-y]
-        (?!\w) (?![-./:+]\d)                                     # nor the beginning of one""",
+    rf"""[0-9] (?<![^\W_][0-9])                                # not the end of a longer number,
+        (?: (?<!\d[-./+:][0-9]) | (?<=[0-9]{_TAIL}[-./+:][0-9]) )  # though perhaps the second of two codes
+        {_TAIL}
+        (?![^\W_]) (?![-./:+](?![0-9]{_TAIL})\d)               # nor the beginning of one""",
     re.VERBOSE,
 )
 _FIELDS = ((0, 2), (2, 4), (4, 6), (7, 10))
