@@ -24,7 +24,7 @@ def without_boilerplate(text: str, language: Language) -> str:
     if len(kept) == len(lines):
         return text
     rest = "\n".join(kept).strip("\n")
-    return rest if 2 * len(rest) >= len(text) else ""
+    return rest if 2 * len(rest) >= len(text) and not rest.isspace() else ""
 
 
 def _is_boilerplate(line: str, phrases: Sequence[str], captions: frozenset[str]) -> bool:
