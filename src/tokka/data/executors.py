@@ -20,6 +20,8 @@ from tokka.workspace.progress import progress, say
 Kind = Literal["local", "slurm", "ray"]
 
 _LOOK_EVERY_SECONDS = 5.0
+_ASK_TIMES = 12
+"""So often ``squeue`` is asked before a Slurm that does not answer counts as one that knows no job."""
 
 
 class BuildGroups(PipelineStep):
@@ -153,7 +155,11 @@ def _is_queued(job: str) -> bool:
     """Tell whether a Slurm job waits or runs; of one that ended long ago ``squeue`` knows nothing."""
     if not job:
         return False
-    found = subprocess.run(
-        ["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False
-    )
+    for _ in range(_ASK_TIMES):
+        found = subprocess.run(
+            ["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False
+        )
+        if found.returncode == 0 or "Invalid job id" in found.stderr:
+            break
+        time.sleep(_LOOK_EVERY_SECONDS)
     return found.returncode == 0 and bool(found.stdout.strip())
