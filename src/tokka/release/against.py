@@ -39,6 +39,8 @@ def against_in_words(against: Against, record: RunRecord) -> Iterator[str]:
     forgotten: list[str] = []
     kept: list[str] = []
     for row in against.bits:
+        if row.values[0] is None or row.values[-1] is None:
+            continue  # of what was measured on one side alone nothing can be said
         percent, name = change(row), language_name(row.name)
         if abs(percent) < _SAME:
             kept.append(name)
