@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokka.data.curation.lists import host_of
 from tokka.data.documents import Rejected
 from tokka.data.shards import read_shard
 from tokka.data.sources.read import Input, read_input
@@ -145,7 +145,7 @@ def look_at(unit: Unit, advance: Advance) -> None:
                 min(int(confidence.probability(text) * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)
             ] += 1
         if url:
-            domains[urlsplit(url if "//" in url else f"//{url}").hostname or url] += 1
+            domains[(host_of(url) or url).encode(errors="replace").decode()] += 1  # JSON spells surrogates
             if len(domains) > 2 * _DOMAINS:
                 domains = Counter(dict(domains.most_common(_DOMAINS)))
         sample.append([digest, text[:_OF_ONE]])

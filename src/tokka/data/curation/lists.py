@@ -16,7 +16,7 @@ class BlockedDomains:
 
     def blocks(self, url: str) -> bool:
         """Tell whether the address is on a listed domain or on a subdomain of one."""
-        parts = _host(url).split(".")
+        parts = host_of(url).split(".")
         return any(".".join(parts[start:]) in self._domains for start in range(len(parts)))
 
 
@@ -46,7 +46,8 @@ def _entries(files: Iterable[Path]) -> Iterable[str]:
                 yield entry
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
+    """Return the domain of an address, in lower case; empty where there is none that can be told."""
     try:
         return (urlsplit(url if "//" in url else f"//{url}").hostname or "").lower().rstrip(".")
     except ValueError:
