@@ -17,7 +17,7 @@ def digest_files(files: Mapping[str, Path], cache: Path) -> dict[str, str]:
             that files which did not change are not read again.
     """
     known = _read_cache(cache)
-    entries = {path: f"{path.absolute()}:{_stamp(path)}" for path in files.values()}
+    entries = {path: f"{_printable(path.absolute())}:{_stamp(path)}" for path in files.values()}
     changed = [path for path, entry in entries.items() if entry not in known]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing releases the GIL
         digests = pool.map(digest_file, changed)
@@ -25,6 +25,11 @@ def digest_files(files: Mapping[str, Path], cache: Path) -> dict[str, str]:
     if changed:
         write_json(cache, known)
     return {name: known[entries[path]] for name, path in files.items()}
+
+
+def _printable(path: Path) -> str:
+    """Return a path as UTF-8 can say it, also where its name is in another encoding."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _stamp(path: Path) -> str:

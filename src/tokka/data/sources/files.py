@@ -103,7 +103,8 @@ def _matches(pattern: str, stated: Format, root: Path) -> Iterator[tuple[Path, s
         for path in _walk(base / match, stated) if (base / match).is_dir() else [base / match]:
             name = os.path.normpath(Path(match, os.path.relpath(path, base / match)))
             if not (prefix.startswith(_STDLIB) and _NOT_STDLIB.intersection(Path(name).parts)):
-                yield path, prefix + name
+                # A name that is not UTF-8, as old archives have, could not be written into any record.
+                yield path, (prefix + name).encode(errors="backslashreplace").decode()
 
 
 def _based(pattern: str, root: Path) -> tuple[Path, str, str]:
