@@ -4,9 +4,9 @@ import re
 from calendar import monthrange
 
 _CENTURIES = {"+": 1800} | dict.fromkeys("-YXWVU", 1900) | dict.fromkeys("ABCDEF", 2000)
-_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _CHECK_CHARACTERS = "0123456789ABCDEFHJKLMNPRSTUVWXY"
-_TAIL = r"[0-9]{5} [-+\u2010-\u2013\u2212A-FU-Ya-fu-y] [0-9]{3} [0-9A-Ya-y]"
+_TAIL = r"[0-9]{5} [-+\u2010-\u2015\u2212A-FU-Ya-fu-y] [0-9]{3} [0-9A-Ya-y]"
 _CODE = re.compile(
     # It begins with a set of characters, which re finds faster than what may not stand before it.
     rf"""[0-9] (?<![^\W_][0-9])                                # not the end of a longer number,
