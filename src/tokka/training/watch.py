@@ -48,10 +48,13 @@ class Watch:
     """
 
     def __init__(self, world: World, *, minutes: float) -> None:
-        """Watch the ranks of ``world``; nothing that is limited takes longer than ``minutes``."""
+        """Watch the ranks of ``world``; nothing that is limited takes longer than ``minutes``.
+
+        Starting is not: it reads weights and checkpoints.
+        """
         self._rank, self._size, self._limit = world.rank, world.size, 60 * minutes
         self._interval = min(max(self._limit / 30, 0.1), 5.0)
-        self._doing = _Doing(0, "starting", time.monotonic(), True)
+        self._doing = _Doing(0, "starting", time.monotonic(), limited=False)
         self._beats = itertools.count()
         self._main = threading.get_ident()
         self._number = next(_watches)
