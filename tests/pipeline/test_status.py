@@ -95,7 +95,7 @@ def test_of_a_long_record_only_the_end_is_read(stopped: Path):
                 file.write(whole * 100)
         begun = time.monotonic()
         found = status_of(stopped).training
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 5
         assert found is not None
         assert found.step == 11
     finally:

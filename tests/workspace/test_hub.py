@@ -103,7 +103,7 @@ def test_a_hub_that_does_not_answer_is_waited_for_once(
     begun, asking = time.perf_counter(), Hub()
     assert "cannot be reached" in asking.why_not("model", "org/slow")
     assert "cannot be reached" in asking.why_not("model", "org/open")
-    assert time.perf_counter() - begun < 3
+    assert time.perf_counter() - begun < 10
     assert len(hub) == 1
 
 

@@ -45,7 +45,7 @@ def test_describing_takes_no_time() -> None:
     describe()
     begun = time.perf_counter()
     describe()
-    assert time.perf_counter() - begun < 0.5
+    assert time.perf_counter() - begun < 2
 
 
 def test_cores_follow_affinity() -> None:
