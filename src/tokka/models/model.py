@@ -1,5 +1,6 @@
 """What every architecture is to the rest of tokka: embed, run blocks, normalise, unembed."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from tokka.models.cache import Cache, KeyValueCache
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(nn.Module, ABC):
     """A decoder-only language model in five parts, so that a pipeline stage can run any stretch of them.
 
     ``context`` holds what all blocks of one pass share (positions, masks); it depends on the tokens'
@@ -16,34 +17,34 @@ class LanguageModel(nn.Module):
     """
 
     @property
+    @abstractmethod
     def blocks(self) -> nn.ModuleDict:
         """The blocks under the names "0", "1", ...; a stage that holds only some keeps their names."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, tokens: Tensor) -> Tensor:
         """Embed ``tokens`` [batch, length] int64 as [batch, length, d_model]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def context(self, length: int, like: Tensor, documents: Tensor | None, cache: Cache | None) -> Any:
         """Return what every block needs to know of a pass over ``length`` tokens.
 
         The length is that of the tokens: sequence parallelism leaves a rank with less of the hidden states.
         ``like`` gives dtype and device.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def normalise(self, hidden: Tensor) -> Tensor:
         """Apply the last norm to the output of the last block."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unembed(self, hidden: Tensor) -> Tensor:
         """Return the logits [..., vocab_size] of normalised hidden states [..., d_model]."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def output_weight(self) -> Tensor:
         """The matrix [vocab_size, d_model] of :meth:`unembed`, for a loss that never holds all logits."""
-        raise NotImplementedError
 
     def hidden(
         self, tokens: Tensor, *, documents: Tensor | None = None, cache: KeyValueCache | None = None
